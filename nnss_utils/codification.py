@@ -1,0 +1,117 @@
+"""Codification: the sound of sines that tells the network what is played (notebook 01_codification).
+
+Two kinds: the seed's two sines a note, and the inharmonic one, a tone with every partial of the piano's own
+tuning beside an impulse at each note-on and note-off.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+
+from nnss_utils.config import Codification
+from nnss_utils.instrument import samples_of
+from nnss_utils.midi import Note
+from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils.tuning import Tuning
+
+CHIRP_SECONDS = 5.0
+NOTE_OFF_AMPLITUDE = -0.2  # of the impulse at a note's end; 1 at its start
+_BLOCK = 512  # samples that one product of phasors makes
+
+
+def two_sines(notes: Iterable[Note], samples: int, *, velocity: bool = False) -> np.ndarray:
+    """Return the seed's codification, float32 (1, samples): two sines a note, their sum clipped at +1.
+
+    sin(pi t note / (127 * 1.5)), linear in the note's number, and the chirp sin(pi t (1 - t / 5 s)) that tells
+    how long the note has sounded; t in samples from the note's start. With `velocity`, times velocity / 127.
+    """
+    out = np.zeros(samples, np.float32)
+    for note in notes:
+        start, held = samples_of(note)
+        t = np.arange(max(0, min(held, samples - start)), dtype=np.float64)
+        tone = np.sin(np.pi * t * note.pitch / (127 * 1.5))
+        chirp = np.sin(np.pi * t * (1 - t / (CHIRP_SECONDS * SAMPLE_RATE)))
+        out[start : start + len(t)] += (tone + chirp) * (note.velocity / 127 if velocity else 1.0)
+    return np.minimum(out, 1.0)[None]
+
+
+def harmonic_tone(frequencies: np.ndarray, samples: int) -> np.ndarray:
+    """Return sum_h h^(-1/2) sin(2 pi f_h t), float32 (samples,): every partial with phase 0 at the start.
+
+    Each block of samples is its first sample's phasors times one common block of phasors, so a matrix product
+    makes the whole (angle addition); phases are exact in float64, amplitudes to 1e-6.
+    """
+    omega = 2 * np.pi * np.asarray(frequencies, np.float64) / SAMPLE_RATE
+    amplitudes = 1 / np.sqrt(np.arange(1, len(omega) + 1))
+    starts = np.arange(-(-samples // _BLOCK))[:, None] * _BLOCK
+    outer = starts * omega
+    inner = omega[:, None] * np.arange(_BLOCK)
+    left = np.concatenate([np.sin(outer) * amplitudes, np.cos(outer) * amplitudes], axis=1).astype(np.float32)
+    right = np.concatenate([np.cos(inner), np.sin(inner)]).astype(np.float32)
+    return (left @ right).ravel()[:samples]
+
+
+@lru_cache(maxsize=16)
+def release_fade(seconds: float) -> np.ndarray:
+    """Return the gain of a voice after its note's end: half a cosine from 1 to 0, float32."""
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(round(seconds * SAMPLE_RATE)) / (seconds * SAMPLE_RATE))
+    fade = fade.astype(np.float32)
+    fade.setflags(write=False)
+    return fade
+
+
+class ToneTable:
+    """Each key's endless tone, made once up to the longest note asked for: notes are slices of it."""
+
+    def __init__(self, tuning: Tuning, notes: Iterable[Note], codification: Codification) -> None:
+        """Make the tones of the pitches of `notes`, each as long as its longest note and the release."""
+        self.fade = release_fade(codification.release)
+        longest: dict[int, int] = {}
+        for note in notes:
+            longest[note.pitch] = max(longest.get(note.pitch, 0), samples_of(note)[1])
+        self.tones = {
+            pitch: harmonic_tone(tuning.partials(pitch), held + len(self.fade)) for pitch, held in longest.items()
+        }
+
+    def copy(self, out: np.ndarray, pitch: int, held: int, first: int) -> None:
+        """Write a voice's samples first, first + 1, ... (from its note's start) over the zeros of `out`."""
+        begin, end = max(first, 0), min(first + len(out), held + len(self.fade))
+        if begin >= end:
+            return
+        part = out[begin - first : end - first]
+        part[:] = self.tones[pitch][begin:end]
+        if end > held:
+            tail = part[max(held - begin, 0) :]
+            fade_from = max(begin - held, 0)
+            tail *= self.fade[fade_from : fade_from + len(tail)]
+
+    def voice(self, note: Note) -> np.ndarray:
+        """Return one note's whole tone, float32 (samples,)."""
+        _, held = samples_of(note)
+        out = np.zeros(held + len(self.fade), np.float32)
+        self.copy(out, note.pitch, held, 0)
+        return out
+
+
+def inharmonic(notes: Iterable[Note], samples: int, tuning: Tuning, codification: Codification) -> np.ndarray:
+    """Return the inharmonic codification, float32 (2, samples): the tone channel and the impulse channel."""
+    notes = list(notes)
+    table = ToneTable(tuning, notes, codification)
+    out = np.zeros((2, samples), np.float32)
+    for note in notes:
+        start, held = samples_of(note)
+        gain = note.velocity / 127 if codification.velocity else 1.0
+        voice = table.voice(note)[: max(0, samples - start)]
+        out[0, start : start + len(voice)] += np.float32(gain) * voice
+        for at, amplitude in ((start, 1.0), (start + held, NOTE_OFF_AMPLITUDE)):
+            if at < samples:
+                out[1, at] += gain * amplitude
+    return out
+
+
+def codify(notes: Iterable[Note], samples: int, codification: Codification, tuning: Tuning | None) -> np.ndarray:
+    """Return the codification of notes, float32 (channels, samples), of the kind that `codification` names."""
+    if codification.kind == "two_sines":
+        return two_sines(notes, samples, velocity=codification.velocity)
+    return inharmonic(notes, samples, tuning, codification)

@@ -1,0 +1,112 @@
+"""What a user may choose, checked when it is made: flat parameters outside, small frozen dataclasses inside."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from nnss_utils.errors import InputError, check_choice, check_flag, check_number
+from nnss_utils.normalization import check_power
+from nnss_utils.paths import safe_name
+from nnss_utils.spectral import Spectral
+
+CODIFICATIONS = ("inharmonic", "two_sines")
+ARCHITECTURES = ("mask_dense", "mask_blstm", "direct_blstm")
+LOSSES = ("mse", "mae", "complex_magnitude")
+
+
+@dataclass(frozen=True)
+class Codification:
+    """How notes become a sound of sines; release in seconds is how long a voice sounds after its note."""
+
+    kind: str = "inharmonic"
+    velocity: bool = False
+    release: float = 0.35
+
+    def __post_init__(self) -> None:
+        check_choice("codification", self.kind, CODIFICATIONS)
+        check_flag("velocity", self.velocity)
+        check_number("release", self.release, 0.01, 10)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which network: architecture, how many hidden layers, how many units in each."""
+
+    architecture: str = "mask_dense"
+    layers: int = 3
+    units: int = 512
+
+    def __post_init__(self) -> None:
+        check_choice("architecture", self.architecture, ARCHITECTURES)
+        check_number("layers", self.layers, 1, 8, integer=True)
+        check_number("units", self.units, 1, 8192, integer=True)
+
+    @property
+    def per_voice(self) -> bool:
+        """Whether the network hears one note at a time (mask networks) or the whole sound (direct ones)."""
+        return self.architecture.startswith("mask")
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the network needs sequences of frames."""
+        return self.architecture.endswith("lstm")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train: batch counts frames (frames=1) or sequences; training ends at `steps` or `seconds`.
+
+    The learning rate falls along a cosine to the end; as long as `seconds` does not cut it short, the same
+    parameters give the same network.
+    """
+
+    power: float = 0.5
+    loss: str = "mse"
+    learning_rate: float = 2e-3
+    batch: int = 1024
+    frames: int = 1
+    steps: int = 1500
+    seconds: float = 360.0
+    holdout: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_power(self.power)
+        check_choice("loss", self.loss, LOSSES)
+        check_number("learning_rate", self.learning_rate, 1e-7, 1)
+        check_number("batch", self.batch, 1, 65536, integer=True)
+        check_number("frames", self.frames, 1, 4096, integer=True)
+        check_number("steps", self.steps, 1, 10**8, integer=True)
+        check_number("seconds", self.seconds, 1, 10**8)
+        check_number("holdout", self.holdout, 0, 0.5)
+        check_number("seed", self.seed, 0, 2**31 - 1, integer=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a training needs to know, saved inside the model it makes."""
+
+    name: str = "model"
+    spectral: Spectral = dataclasses.field(default_factory=Spectral)
+    codification: Codification = dataclasses.field(default_factory=Codification)
+    network: Network = dataclasses.field(default_factory=Network)
+    training: Training = dataclasses.field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        safe_name(self.name)
+        if self.network.per_voice and self.codification.kind != "inharmonic":
+            raise InputError(
+                f"architecture={self.network.architecture!r} masks partials, which codification="
+                f"{self.codification.kind!r} has not; use 'inharmonic', or architecture='direct_blstm'"
+            )
+        if self.network.recurrent and self.training.frames < 2:
+            raise InputError(f"architecture={self.network.architecture!r} learns sequences; give frames of 2 or more")
+
+    def to_dict(self) -> dict:
+        """Return nested dictionaries that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict) -> "Settings":
+        """Return the settings that `to_dict` wrote."""
+        parts = {"spectral": Spectral, "codification": Codification, "network": Network, "training": Training}
+        return cls(name=content["name"], **{key: kind(**content[key]) for key, kind in parts.items()})

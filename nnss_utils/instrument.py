@@ -1,0 +1,103 @@
+"""Instruments: notes in, 44.1 kHz mono float32 out, sample-exact and deterministic (notebook 01_codification).
+
+Three ways to a training pair: the sampled Steinway, any SoundFont (soundfont.py), or one's own recording (pair.py).
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from nnss_utils.errors import InputError
+from nnss_utils.midi import Note, check_range
+from nnss_utils.samples import HIGH, LOW, iowa_folder
+from nnss_utils.spectral import SAMPLE_RATE
+
+VELOCITY_EXPONENT = 2.0  # amplitude = (velocity / 127)^2, as synthesizers do
+
+
+class Instrument(Protocol):
+    """What turns notes into sound: `name`, lowest and highest pitch, and `render`."""
+
+    name: str
+    low: int
+    high: int
+
+    def render(self, notes: Iterable[Note]) -> np.ndarray:
+        """Return the sound of the notes, float32 (samples,), until the last release has ended."""
+
+
+def velocity_gain(velocity: int) -> float:
+    """Return the amplitude of a velocity 1..127, 1 at 127."""
+    return (velocity / 127) ** VELOCITY_EXPONENT
+
+
+def release_samples(pitch: int) -> int:
+    """Return how many samples the damper takes to silence a key: 0.32 s in the bass to 0.12 s in the treble."""
+    return int(SAMPLE_RATE * np.interp(pitch, (21, 108), (0.32, 0.12)))
+
+
+@lru_cache(maxsize=128)
+def release_curve(pitch: int) -> np.ndarray:
+    """Return the damper's gain from the note's end on: exponential, down 40 dB and bent to 0 at its end."""
+    t = np.arange(release_samples(pitch)) / release_samples(pitch)
+    curve = (np.exp(-4.6 * t) * (1 - t**2)).astype(np.float32)
+    curve.setflags(write=False)
+    return curve
+
+
+def samples_of(note: Note) -> tuple[int, int]:
+    """Return a note's first sample and its length in samples: the length never depends on where it starts."""
+    return round(note.start * SAMPLE_RATE), max(1, round(round(note.duration, 9) * SAMPLE_RATE))
+
+
+def damped(sound: np.ndarray, held: int, pitch: int) -> np.ndarray:
+    """Return `sound` (samples,) of a key held for so many samples, then damped."""
+    curve = release_curve(pitch)
+    voice = sound[: held + len(curve)].astype(np.float32)
+    tail = voice[held:]
+    tail *= curve[: len(tail)]
+    return voice
+
+
+def sum_voices(voices: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
+    """Return the sum of voices (first sample, sound), float32 (samples,)."""
+    voices = list(voices)
+    out = np.zeros(max((start + len(sound) for start, sound in voices), default=0), np.float32)
+    for start, sound in voices:
+        out[start : start + len(sound)] += sound
+    return out
+
+
+class SampledPiano:
+    """The Iowa Steinway: one recording a key, velocity as gain, a damper at the note's end."""
+
+    name = "steinway"
+    low, high = LOW, HIGH
+
+    def __init__(self) -> None:
+        folder = iowa_folder()
+        self.keys = {pitch: np.load(folder / f"{pitch}.npy", mmap_mode="r") for pitch in range(LOW, HIGH + 1)}
+
+    def voice(self, note: Note) -> np.ndarray:
+        """Return one note's sound from its first sample on, float32 (samples,)."""
+        _, held = samples_of(note)
+        return damped(self.keys[note.pitch], held, note.pitch) * np.float32(velocity_gain(note.velocity))
+
+    def render(self, notes: Iterable[Note]) -> np.ndarray:
+        """Return the sound of the notes, float32 (samples,); raises `InputError` for a pitch it lacks."""
+        notes = list(notes)
+        check_range(notes, self.low, self.high, f"the instrument {self.name}")
+        return sum_voices((samples_of(note)[0], self.voice(note)) for note in notes)
+
+
+def load_instrument(name: str) -> Instrument:
+    """Return the instrument called `name`: "steinway", or the path of a SoundFont (.sf2, .sf3)."""
+    if name == SampledPiano.name:
+        return SampledPiano()
+    if isinstance(name, str) and name.lower().endswith((".sf2", ".sf3")):
+        from nnss_utils.soundfont import SoundFont  # optional extra: it needs the fluidsynth library
+
+        return SoundFont(name)
+    raise InputError(f'instrument={name!r} is unknown; use "steinway" or the path of a SoundFont (.sf2 or .sf3)')

@@ -1,0 +1,173 @@
+"""Measures between a target and a prediction, float (samples,) at 44.1 kHz (notebook 06_evaluation explains each).
+
+Nothing is aligned or matched in level first. Spectra are made in stretches, so an hour needs no more memory.
+"""
+
+from collections.abc import Iterator
+
+import librosa
+import numpy as np
+
+from nnss_utils.spectral import SAMPLE_RATE, Spectral, stft
+
+EDGES = (20, 250, 500, 1000, 2000, 4000, 8000, 16000, 20000)  # Hz
+FLOOR_DB = -80.0  # below the target's strongest bin
+ATTACK_SECONDS = 0.04
+MULTI_SCALE = (2048, 1024, 512, 256, 128, 64)
+_STRETCH = 4096  # frames at a time
+
+
+def correlation(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Return the correlation of the waveforms, 0 where either is silent."""
+    scale = np.linalg.norm(target.astype(np.float64)) * np.linalg.norm(prediction.astype(np.float64))
+    return float(np.dot(target.astype(np.float64), prediction) / scale) if scale > 0 else 0.0
+
+
+def snr_db(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Return 10 log10 of the target's energy over the error's."""
+    error = target.astype(np.float64) - prediction
+    return ratio_db(np.sum(target.astype(np.float64) ** 2), np.sum(error**2))
+
+
+def ratio_db(numerator: float, denominator: float) -> float:
+    """Return 10 log10 of an energy ratio, kept within +-200 dB so that JSON and tables can hold it."""
+    return float(np.clip(10 * np.log10((numerator + 1e-30) / (denominator + 1e-30)), -200, 200))
+
+
+def spectra(target: np.ndarray, prediction: np.ndarray, spectral: Spectral) -> Iterator[tuple]:
+    """Yield (first frame, Y, P): stretches of both spectrograms, complex64 (frames, bins)."""
+    length, step = spectral.frame_length, spectral.frame_step
+    count = max(1, 1 + (len(target) - length) // step)
+    for first in range(0, count, _STRETCH):
+        last = min(first + _STRETCH, count)
+        part = slice(first * step, (last - 1) * step + length)
+        pair = [np.pad(x[part], (0, max(0, length - len(x[part])))) for x in (target, prediction)]
+        yield first, *(stft(x, spectral, pad=False) for x in pair)
+
+
+def _full(frame_length: int, frame_step: int) -> Spectral:
+    return Spectral(frame_length, frame_step, bins=frame_length // 2 + 1)
+
+
+def bands(target: np.ndarray, prediction: np.ndarray) -> list[dict]:
+    """Return for each octave low_hz, high_hz, snr_db, lsd_db, level_db on an STFT of 2048/512."""
+    spectral = _full(2048, 512)
+    frequencies = spectral.frequencies()
+    masks = [(frequencies >= low) & (frequencies < high) for low, high in zip(EDGES[:-1], EDGES[1:], strict=True)]
+    floor = peak_energy(target, spectral) * 10 ** (FLOOR_DB / 10)
+    sums = np.zeros((len(masks), 5))  # |Y|^2, |Y - P|^2, |P|^2, squared dB differences, their count
+    for _, Y, P in spectra(target, prediction, spectral):
+        for row, mask in zip(sums, masks, strict=True):
+            y, p = Y[:, mask].astype(np.complex128), P[:, mask]
+            row += [energy(y), energy(y - p), energy(p), np.sum(level_difference_db(y, p, floor) ** 2), y.size]
+    rows = []
+    for low, high, (y, e, p, d, n) in zip(EDGES[:-1], EDGES[1:], sums, strict=True):
+        lsd = float(np.sqrt(d / n))
+        rows.append({"low_hz": low, "high_hz": high, "snr_db": ratio_db(y, e), "lsd_db": lsd, "level_db": ratio_db(p, y)})
+    return rows
+
+
+def energy(x: np.ndarray) -> float:
+    """Return the sum of squared magnitudes."""
+    return float(np.sum(x.real**2 + x.imag**2))
+
+
+def peak_energy(target: np.ndarray, spectral: Spectral) -> float:
+    """Return the energy of the target's strongest bin."""
+    return max(float(np.max(np.abs(Y)) ** 2) for _, Y, _ in spectra(target, target, spectral))
+
+
+def level_difference_db(Y: np.ndarray, P: np.ndarray, floor: float) -> np.ndarray:
+    """Return the level of P over Y in dB, bin by bin, both floored at the energy `floor`."""
+    floor = max(floor, 1e-30)
+    return 10 * np.log10(np.maximum(np.abs(P) ** 2, floor) / np.maximum(np.abs(Y) ** 2, floor))
+
+
+def attack_sustain_lsd_db(target: np.ndarray, prediction: np.ndarray, onsets: np.ndarray) -> tuple[float, float]:
+    """Return the log-spectral distance (dB) in attacks and in the rest, on an STFT of 512/64.
+
+    Attacks are the frames whose middle lies in the 40 ms after an onset (seconds); a distance without frames is 0.
+    """
+    spectral = _full(512, 64)
+    floor = peak_energy(target, spectral) * 10 ** (FLOOR_DB / 10)
+    onsets = np.sort(np.asarray(onsets, np.float64))
+    sums = np.zeros((2, 2))
+    for first, Y, P in spectra(target, prediction, spectral):
+        middle = ((first + np.arange(len(Y))) * 64 + 256) / SAMPLE_RATE
+        latest = np.searchsorted(onsets, middle, side="right") - 1
+        since = np.where(latest >= 0, middle - onsets[np.maximum(latest, 0)] if len(onsets) else np.inf, np.inf)
+        squares = level_difference_db(Y, P, floor) ** 2
+        attack = since < ATTACK_SECONDS
+        for row, chosen in zip(sums, (squares[attack], squares[~attack]), strict=True):
+            row += [chosen.sum(), chosen.size]
+    return tuple(float(np.sqrt(total / max(count, 1))) for total, count in sums)
+
+
+def bandwidth_hz(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Return the upper edge (Hz) of the highest third of an octave, from 100 Hz up, that is still right.
+
+    Every band so far within 60 dB of the target's strongest band must be within 6 dB in level and above 0 dB
+    in complex SNR; 0 if the first is not.
+    """
+    spectral = _full(2048, 512)
+    frequencies = spectral.frequencies()
+    edges = 100 * 2 ** (np.arange(24) / 3)
+    edges = np.append(edges[edges < 20000], 20000.0)
+    masks = [(frequencies >= low) & (frequencies < high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    sums = np.zeros((len(masks), 3))
+    for _, Y, P in spectra(target, prediction, spectral):
+        for row, mask in zip(sums, masks, strict=True):
+            row += [energy(Y[:, mask]), energy(Y[:, mask] - P[:, mask]), energy(P[:, mask])]
+    reached = 0.0
+    for high, (y, e, p) in zip(edges[1:], sums, strict=True):
+        heard = ratio_db(y, sums[:, 0].max()) >= -60
+        if heard and (abs(ratio_db(p, y)) > 6 or ratio_db(y, e) <= 0):
+            break
+        reached = float(high) if heard else reached
+    return reached
+
+
+def multi_scale_loss(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Return DDSP's multi-scale spectral loss: L1 of magnitudes plus L1 of their logarithms, six FFT sizes."""
+    total = 0.0
+    for size in MULTI_SCALE:
+        linear = logarithmic = count = 0.0
+        for _, Y, P in spectra(target, prediction, _full(size, size // 4)):
+            y, p = np.abs(Y).astype(np.float64), np.abs(P).astype(np.float64)
+            linear += np.sum(np.abs(y - p))
+            logarithmic += np.sum(np.abs(np.log(y + 1e-5) - np.log(p + 1e-5)))
+            count += y.size
+        total += (linear + logarithmic) / count
+    return float(total)
+
+
+def measure(target: np.ndarray, prediction: np.ndarray, onsets: np.ndarray) -> dict:
+    """Return all measures of a prediction, both cut or padded to the target's length; onsets in seconds."""
+    target = np.asarray(target, np.float32)
+    prediction = np.pad(np.asarray(prediction, np.float32), (0, max(0, len(target) - len(prediction))))[: len(target)]
+    attack, sustain = attack_sustain_lsd_db(target, prediction, onsets)
+    return {
+        "correlation": correlation(target, prediction),
+        "snr_db": snr_db(target, prediction),
+        "bandwidth_hz": bandwidth_hz(target, prediction),
+        "bands": bands(target, prediction),
+        "attack_lsd_db": attack,
+        "sustain_lsd_db": sustain,
+        "multi_scale_loss": multi_scale_loss(target, prediction),
+    }
+
+
+def griffin_lim(target: np.ndarray, seed: int = 0, iterations: int = 32) -> np.ndarray:
+    """Return the sound that Griffin-Lim finds for the true magnitudes of `target` (STFT 2048/512), by librosa."""
+    magnitudes = np.abs(librosa.stft(y=np.asarray(target, np.float32), n_fft=2048, hop_length=512))
+    return librosa.griffinlim(
+        magnitudes, n_iter=iterations, hop_length=512, n_fft=2048, length=len(target), random_state=seed
+    )
+
+
+def true_magnitude_codification_phase(target: np.ndarray, codification: np.ndarray) -> np.ndarray:
+    """Return the sound of the target's magnitudes with the phase of `codification` (samples,), STFT 2048/512."""
+    size = {"n_fft": 2048, "hop_length": 512}
+    phase = np.angle(librosa.stft(y=np.asarray(codification, np.float32), **size))
+    S = np.abs(librosa.stft(y=np.asarray(target, np.float32), **size)) * np.exp(1j * phase)
+    return librosa.istft(S, length=len(target), **size)

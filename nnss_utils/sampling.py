@@ -1,0 +1,222 @@
+"""Training examples drawn at random samples of a pair, their spectra made on the fly (notebook 05_train).
+
+Nothing is kept on disk, and every batch follows from (seed, number) alone, so that training resumes exactly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnss_utils.codification import NOTE_OFF_AMPLITUDE, ToneTable, codify
+from nnss_utils.config import Settings
+from nnss_utils.errors import InputError
+from nnss_utils.features import note_features
+from nnss_utils.instrument import samples_of, velocity_gain
+from nnss_utils.midi import Note
+from nnss_utils.spectral import (
+    SAMPLE_RATE,
+    Spectral,
+    carriers,
+    frames_to_spectra,
+    heterodyne,
+    oversample,
+    window_samples,
+)
+from nnss_utils.tuning import Tuning
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arrays for one step: `inputs` by name, the target's spectra (examples, frames, bins, 2), and for voices
+    which example each belongs to (None where each example has one voice or the network hears the mix)."""
+
+    inputs: dict[str, np.ndarray]
+    target: np.ndarray
+    example: np.ndarray | None = None
+
+
+def as_pairs(spectra: np.ndarray) -> np.ndarray:
+    """Return complex64 (...) as float32 (..., 2), without a copy where memory allows."""
+    return np.ascontiguousarray(spectra, np.complex64).view(np.float32).reshape(*spectra.shape, 2)
+
+
+def holdout_blocks(end: int, fraction: float, blocks: int = 8) -> list[tuple[int, int]]:
+    """Return (first, last) samples of stretches kept from training, spread evenly over 0..end."""
+    if fraction <= 0:
+        return []
+    period = end / blocks
+    return [(int((i + 1 - fraction) * period), int((i + 1) * period)) for i in range(blocks)]
+
+
+class PairSampler:
+    """Draws batches from one pair of notes and audio at the network's frame grid."""
+
+    def __init__(self, notes: Sequence[Note], audio: np.ndarray, settings: Settings, tuning: Tuning | None) -> None:
+        """Prepare drawing; `audio` is float32 (samples,) at 44.1 kHz."""
+        self.settings, self.spectral, self.audio = settings, settings.spectral, audio
+        self.notes = sorted(notes)
+        spans = np.array([samples_of(note) for note in self.notes], np.int64)
+        self.starts, self.held = spans[:, 0], spans[:, 1]
+        self.release = round(settings.codification.release * SAMPLE_RATE)
+        self.ends = self.starts + self.held + self.release
+        self.latest_end = np.maximum.accumulate(self.ends)
+        self.width = -(-example_samples(self.spectral, settings.training.frames) // self.spectral.oversampling)
+        self.single = bool(np.all(self.starts[1:] - self.latest_end[:-1] >= self.width))
+        self.blocks = holdout_blocks(len(audio), settings.training.holdout)
+        if settings.network.per_voice:
+            self.table = ToneTable(tuning, self.notes, settings.codification)
+        else:
+            self.mix = codify(self.notes, len(audio), settings.codification, tuning).sum(axis=0)
+
+    def batch(self, number: int) -> Batch:
+        """Return training batch `number`: the same arrays whenever it is asked for."""
+        rng = np.random.default_rng([self.settings.training.seed, 1, number])
+        return self._make(self._draw(rng, validation=False))
+
+    def validation_batch(self, number: int = 0) -> Batch | None:
+        """Return a batch from the held-out stretches, None where nothing is held out."""
+        rng = np.random.default_rng([self.settings.training.seed, 2, number])
+        return self._make(self._draw(rng, validation=True)) if self.blocks else None
+
+    def _draw(self, rng: np.random.Generator, *, validation: bool) -> np.ndarray:
+        """Return first samples (batch,) of examples: half near a note's start or end, half anywhere in a note."""
+        found = np.zeros(0, np.int64)
+        for _ in range(50):
+            first = self._candidates(rng, 4 * self.settings.training.batch)
+            inside = np.zeros(len(first), bool)
+            outside = np.ones(len(first), bool)
+            for low, high in self.blocks:
+                inside |= (first >= low) & (first + self.width <= high)
+                outside &= (first >= high) | (first + self.width <= low)
+            found = np.concatenate([found, first[inside if validation else outside]])
+            if len(found) >= self.settings.training.batch:
+                return found[: self.settings.training.batch]
+        raise InputError(
+            f"the pair is too short to draw examples of {self.width / SAMPLE_RATE:.2f} s "
+            f"{'from its held-out part' if validation else 'from'}; give a longer one, fewer frames, or holdout=0"
+        )
+
+    def _candidates(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Return random first samples (count,) of examples, wherever the held-out stretches are."""
+        note = rng.integers(len(self.notes), size=count)
+        start, end, width = self.starts[note], self.ends[note], self.width
+        event = np.where(rng.random(count) < 0.5, start, start + self.held[note])
+        near_event = event - rng.integers(-SAMPLE_RATE // 50, width, size=count)
+        anywhere = start - width // 2 + (rng.random(count) * (end - start + width // 2)).astype(np.int64)
+        return np.where(rng.random(count) < 0.5, near_event, anywhere)
+
+    def _make(self, first: np.ndarray) -> Batch:
+        """Return the arrays of the examples that start at samples `first`."""
+        segments = np.zeros((len(first), self.width), np.float32)
+        for row, at in zip(segments, first, strict=True):
+            copy_segment(self.audio, at, row)
+        target = as_pairs(self._spectra(segments, first))
+        if self.settings.network.per_voice:
+            return self._voices(first, target)
+        for row, at in zip(segments, first, strict=True):
+            row[:] = 0
+            copy_segment(self.mix, at, row)
+        return Batch({"codification": as_pairs(self._spectra(segments, first))}, target)
+
+    def _spectra(self, segments: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """Return scaled spectra (examples, frames, bins) of segments (examples, width), heterodyned if asked for.
+
+        A mask needs no heterodyne: it multiplies a codification that has the same carriers.
+        """
+        spectral, frames = self.spectral, self.settings.training.frames
+        segments = oversample(segments.T, spectral.oversampling).T
+        windows = np.lib.stride_tricks.sliding_window_view(segments, spectral.frame_length, axis=1)
+        spectra = frames_to_spectra(windows[:, :: spectral.frame_step][:, :frames], spectral)
+        spectra *= np.float32(spectral.scale)
+        if spectral.heterodyne and not self.settings.network.per_voice:
+            at = first * spectral.oversampling
+            spectra = np.stack([heterodyne(s, spectral, int(n)) for s, n in zip(spectra, at, strict=True)])
+        return spectra
+
+    def _voices(self, first: np.ndarray, target: np.ndarray) -> Batch:
+        """Return a batch of voices: every note that sounds in an example is a row of its own.
+
+        With overlapping notes, as many examples are kept as have no more voices in all than a batch has rows.
+        """
+        low = np.searchsorted(self.latest_end, first, side="right")
+        high = np.searchsorted(self.starts, first + self.width, side="left")
+        pairs = [(e, n) for e in range(len(first)) for n in range(low[e], high[e]) if self.ends[n] > first[e]]
+        example, note = np.array(pairs, np.int64).reshape(-1, 2).T
+        rows = self.settings.training.batch
+        if len(example) > rows:  # drop the examples that no longer fit
+            kept = example[rows] if example[rows] > 0 else len(first)
+            inside = example < kept
+            example, note, target = example[inside], note[inside], target[:kept]
+        if not len(example):
+            raise InputError("one example has more voices than batch has rows; give a larger batch or fewer frames")
+        inputs = voice_inputs(
+            [self.notes[n] for n in note], first[example] - self.starts[note], self.table, self.settings,
+            self.settings.training.frames,
+        )  # fmt: skip
+        return padded(inputs, target, example, rows, self.single)
+
+
+def padded(inputs: dict, target: np.ndarray, example: np.ndarray, rows: int, single: bool) -> Batch:
+    """Return a batch with as many voices and examples as `rows`, so that its shape never changes."""
+    inputs = {name: _pad_rows(value, rows) for name, value in inputs.items()}
+    if single and np.array_equal(example, np.arange(rows)):
+        return Batch(inputs, target)
+    return Batch(inputs, _pad_rows(target, rows), _pad_rows(example.astype(np.int32), rows, rows - 1))
+
+
+def _pad_rows(array: np.ndarray, rows: int, value: int = 0) -> np.ndarray:
+    widths = [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1)
+    return np.pad(array, widths, constant_values=value)
+
+
+def example_samples(spectral: Spectral, frames: int) -> int:
+    """Return how many samples (of the oversampled rate) so many frames cover."""
+    return spectral.frame_length + (frames - 1) * spectral.frame_step
+
+
+def copy_segment(signal: np.ndarray, first: int, out: np.ndarray) -> None:
+    """Copy signal[first : first + len(out)] into `out`, leaving what lies outside the signal as it is."""
+    begin, end = max(first, 0), min(first + len(out), len(signal))
+    if begin < end:
+        out[begin - first : end - first] = signal[begin:end]
+
+
+def voice_inputs(
+    notes: Sequence[Note], offsets: np.ndarray, table: ToneTable, settings: Settings, frames: int
+) -> dict[str, np.ndarray]:
+    """Return a mask network's inputs for `frames` frames of each voice.
+
+    offsets: samples (voices,) from each note's start to its first frame's start, negative before the note.
+    """
+    spectral, o = settings.spectral, settings.spectral.oversampling
+    held = np.array([samples_of(note)[1] for note in notes])
+    segments = np.zeros((len(notes), -(-example_samples(spectral, frames) // o)), np.float32)
+    for row, note, h, offset in zip(segments, notes, held, offsets, strict=True):
+        table.copy(row, note.pitch, h, int(offset))
+    segments = oversample(segments.T, o).T
+    windows = np.lib.stride_tricks.sliding_window_view(segments, spectral.frame_length, axis=1)
+    tone = frames_to_spectra(windows[:, :: spectral.frame_step][:, :frames], spectral) * np.float32(spectral.scale)
+    starts = np.asarray(offsets)[:, None] * o + spectral.frame_step * np.arange(frames)  # (voices, frames)
+    click = click_spectra(-starts, spectral) + NOTE_OFF_AMPLITUDE * click_spectra(held[:, None] * o - starts, spectral)
+    middle = (starts + spectral.frame_length / 2) / o
+    velocity = np.array([note.velocity for note in notes])
+    return {
+        "tone": as_pairs(tone),
+        "click": as_pairs(click),
+        "features": note_features(middle, middle - held[:, None], velocity[:, None]),
+        "pitch": np.repeat(np.array([note.pitch for note in notes], np.int32)[:, None], frames, axis=1),
+        "gain": np.array([velocity_gain(v) for v in velocity], np.float32),
+    }
+
+
+def click_spectra(position: np.ndarray, spectral: Spectral) -> np.ndarray:
+    """Return the spectra complex64 (..., bins) of frames that hold one impulse at sample `position` (...).
+
+    In closed form, w[n] e^(-2 pi j k n / N), scaled so that an impulse in the window's middle measures 1.
+    """
+    out = np.zeros((*np.shape(position), spectral.bins), np.complex64)
+    inside = (position >= 0) & (position < spectral.frame_length)
+    at = np.asarray(position)[inside]
+    out[inside] = carriers(spectral, at) * window_samples(spectral)[at][:, None]
+    return out

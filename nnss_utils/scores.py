@@ -1,0 +1,104 @@
+"""Scores the project writes itself: the scale sequence to train on, two pieces by Bach to be tested on.
+
+Shown and played in notebook 01_codification. Bach's notes are in the public domain; the tables are ours.
+"""
+
+import numpy as np
+
+from nnss_utils.errors import InputError, check_number
+from nnss_utils.midi import Note
+
+FUGUE_TEMPO = 72.0  # quarter notes a minute
+PRELUDE_TEMPO = 72.0
+
+# Well-Tempered Clavier I, fugue 2 in C minor, BWV 847: the subject. (pitch, length in sixteenth notes)
+FUGUE_SUBJECT = (
+    (72, 1), (71, 1), (72, 2), (67, 2), (68, 2), (72, 1), (71, 1), (72, 2), (74, 2),
+    (67, 2), (72, 1), (71, 1), (72, 2), (74, 2), (65, 1), (67, 1), (68, 4), (67, 1), (65, 1), (63, 4),
+)  # fmt: skip
+
+# Well-Tempered Clavier I, prelude 1 in C major, BWV 846: bars 1 to 32 break one chord of five notes each.
+PRELUDE_CHORDS = (
+    (60, 64, 67, 72, 76), (60, 62, 69, 74, 77), (59, 62, 67, 74, 77), (60, 64, 67, 72, 76),
+    (60, 64, 69, 76, 81), (60, 62, 66, 69, 74), (59, 62, 67, 74, 79), (59, 60, 64, 67, 72),
+    (57, 60, 64, 67, 72), (50, 57, 62, 66, 72), (55, 59, 62, 67, 71), (55, 58, 64, 67, 73),
+    (53, 57, 62, 69, 74), (53, 56, 62, 65, 71), (52, 55, 60, 67, 72), (52, 53, 57, 60, 65),
+    (50, 53, 57, 60, 65), (43, 50, 55, 59, 65), (48, 52, 55, 60, 64), (48, 55, 58, 60, 64),
+    (41, 53, 57, 60, 64), (42, 48, 57, 60, 63), (44, 53, 59, 60, 62), (43, 53, 55, 59, 62),
+    (43, 52, 55, 60, 64), (43, 50, 55, 60, 65), (43, 50, 55, 59, 65), (43, 51, 57, 60, 66),
+    (43, 52, 55, 60, 67), (43, 50, 55, 60, 65), (43, 50, 55, 59, 65), (36, 48, 55, 58, 64),
+)  # fmt: skip
+# Bars 33 and 34: a bass, a second voice, and fourteen sixteenths; bar 35: the last chord.
+PRELUDE_CODA = (
+    (36, 48, (53, 57, 60, 65, 60, 57, 60, 57, 53, 57, 53, 50, 53, 50)),
+    (36, 47, (67, 71, 74, 77, 74, 71, 74, 71, 67, 71, 62, 65, 64, 62)),
+)
+PRELUDE_END = (36, 48, 64, 67, 72)
+
+
+def bwv847_fugue(velocity: int = 100) -> list[Note]:
+    """Return the subject that opens Bach's C minor fugue BWV 847 (20 onsets, about 7 s): the seed's own test."""
+    sixteenth = 60 / FUGUE_TEMPO / 4
+    notes, position = [], 0
+    for pitch, length in FUGUE_SUBJECT:
+        notes.append(Note(position * sixteenth, (position + length) * sixteenth, pitch, velocity))
+        position += length
+    return notes
+
+
+def bwv846_prelude(velocity: int = 100) -> list[Note]:
+    """Return Bach's C major prelude BWV 846, 35 bars, about two minutes."""
+    sixteenth = 60 / PRELUDE_TEMPO / 4
+    table = []  # (position and length in sixteenths, pitch)
+    for bar, chord in enumerate(PRELUDE_CHORDS):
+        for half in (0, 8):
+            at = 16 * bar + half
+            table += [(at, 8, chord[0]), (at + 1, 7, chord[1])]
+            table += [(at + 2 + i, 1, pitch) for i, pitch in enumerate(chord[2:] * 2)]
+    for bar, (bass, second, run) in enumerate(PRELUDE_CODA, start=len(PRELUDE_CHORDS)):
+        table += [(16 * bar, 16, bass), (16 * bar + 1, 15, second)]
+        table += [(16 * bar + 2 + i, 1, pitch) for i, pitch in enumerate(run)]
+    table += [(16 * (bar + 1), 16, pitch) for pitch in PRELUDE_END]
+    return sorted(Note(at * sixteenth, (at + length) * sixteenth, pitch, velocity) for at, length, pitch in table)
+
+
+SCORES = {"bwv847_fugue": bwv847_fugue, "bwv846_prelude": bwv846_prelude}
+
+
+def scale_sequence(
+    low: int = 21,
+    high: int = 108,
+    repetitions: int = 3,
+    shortest: float = 0.15,
+    longest: float = 2.0,
+    gap: float = 0.45,
+    velocity: int = 100,
+    seed: int = 0,
+) -> list[Note]:
+    """Return the scale sequence: every pitch low..high up and down, one at a time, durations varying along it.
+
+    Durations (s) run from `shortest` to `longest` in equal ratios, shuffled by `seed` so that each key meets
+    short and long ones; `gap` (s) of rest after each note lets its release and its last frame end.
+    Raises `InputError` for a range, count or time that makes no sequence.
+    """
+    for name, value in (("low", low), ("high", high)):
+        check_number(name, value, 0, 127, integer=True)
+    check_number("repetitions", repetitions, 1, 1000, integer=True)
+    check_number("velocity", velocity, 1, 127, integer=True)
+    check_number("shortest", shortest, 0.01, 60)
+    check_number("longest", longest, 0.01, 60)
+    check_number("gap", gap, 0, 60)
+    if low > high or shortest > longest:
+        raise InputError(f"low={low}..high={high}, shortest={shortest}..longest={longest} s: give the smaller first")
+    pitches = [*range(low, high + 1), *range(high, low - 1, -1)]
+    rng = np.random.default_rng(seed)
+    ladder = np.geomspace(shortest, longest, 2 * repetitions)  # as many durations as a key has notes
+    durations = np.stack([rng.permutation(ladder) for _ in range(low, high + 1)])
+    notes, now = [], 0.1
+    for repetition in range(repetitions):
+        for i, pitch in enumerate(pitches):
+            descending = i >= len(pitches) // 2
+            duration = float(durations[pitch - low, 2 * repetition + descending])
+            notes.append(Note(now, now + duration, pitch, velocity))
+            now += duration + gap
+    return notes

@@ -1,0 +1,257 @@
+"""Training: one loop for every network, interrupted and resumed as if nothing had happened (notebook 05_train)."""
+
+import hashlib
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from tqdm.auto import tqdm
+
+from nnss_utils import losses, models
+from nnss_utils.config import Settings
+from nnss_utils.errors import InputError
+from nnss_utils.modelfile import TrainedModel, read_metadata, run_file, save_model
+from nnss_utils.normalization import denormalize_pairs, normalize_pairs
+from nnss_utils.pair import Pair
+from nnss_utils.paths import RUNS, shown, whole_file, write_json
+from nnss_utils.sampling import Batch, PairSampler
+from nnss_utils.tuning import estimate_tuning
+
+CHECKPOINT_SECONDS = 60
+VALIDATION_STEPS = 50
+WARM_UP_STEPS = 30
+
+
+class Trainer(keras.Model):
+    """A network with its way from a batch to a normalized prediction; Keras does the steps."""
+
+    def __init__(self, network: keras.Model, settings: Settings, level: float) -> None:
+        """Wrap `network` to be trained by `settings`; its outputs and the loss count in units of `level`."""
+        super().__init__()
+        self.network, self.settings, self.level = network, settings, level
+        power = settings.training.power
+        loss = losses.LOSSES[settings.training.loss]
+        rate = settings.training.learning_rate
+        self.compile(
+            optimizer=keras.optimizers.Adam(rate, global_clipnorm=1.0),
+            loss=lambda target, prediction: loss(normalize_pairs(target, power) / level, prediction / level),
+            jit_compile=True,
+        )
+
+    def call(self, inputs: dict):
+        """Return the normalized prediction (examples, frames, bins, 2) of a batch's inputs."""
+        power = self.settings.training.power
+        if not self.settings.network.per_voice:
+            return models.predict_mix(self.network, inputs, power, self.level)
+        voices = models.predict_voices(self.network, inputs, power, self.level)
+        gain = ops.reshape(inputs["gain"], (-1, 1, 1, 1))
+        if "example" not in inputs:  # one voice in each example
+            return voices * gain**power
+        sounds = denormalize_pairs(voices, power) * gain
+        mixed = ops.segment_sum(sounds, inputs["example"], num_segments=self.settings.training.batch)
+        return normalize_pairs(mixed, power)
+
+
+@dataclass
+class Progress:
+    """Where a training stands: steps and seconds done, and the losses so far."""
+
+    step: int = 0
+    seconds: float = 0.0
+    train_loss: list[float] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
+
+
+def fingerprint(settings: Settings, pair: Pair) -> str:
+    """Return a digest of all that decides what a training makes."""
+    digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
+    digest.update(repr(pair.notes).encode())
+    digest.update(np.ascontiguousarray(pair.audio).data)
+    return digest.hexdigest()
+
+
+def is_trained(settings: Settings, pair: Pair) -> bool:
+    """Return whether the model of these settings and this pair is there already."""
+    path = run_file(settings.name)
+    return path.is_file() and read_metadata(path)["training"].get("fingerprint") == fingerprint(settings, pair)
+
+
+def learning_rate(settings: Settings, progress: Progress) -> float:
+    """Return the rate of the next step: a short warm-up, then half a cosine over steps or seconds."""
+    training = settings.training
+    done = min(1.0, max(progress.step / training.steps, progress.seconds / training.seconds))
+    warm_up = min(1.0, (progress.step + 1) / WARM_UP_STEPS)
+    return training.learning_rate * warm_up * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * done)))
+
+
+def train(pair: Pair, settings: Settings) -> TrainedModel:
+    """Train a network on a pair, save it under data/runs/NAME and return it.
+
+    An interrupted training of the same settings and pair goes on where it was. Raises `InputError` for a pair
+    that can't teach, KeyboardInterrupt after an interruption (the checkpoint saved).
+    """
+    keras.utils.set_random_seed(settings.training.seed)
+    low, high = min(n.pitch for n in pair.notes), max(n.pitch for n in pair.notes)
+    inharmonic = settings.codification.kind == "inharmonic"
+    tuning = estimate_tuning(pair.audio, pair.notes, low, high) if inharmonic else None
+    sampler = PairSampler(pair.notes, pair.audio, settings, tuning)
+    network = models.build(settings.network, settings.spectral.bins)
+    level = normalized_level(sampler.batch(0).target, settings.training.power)
+    trainer = Trainer(network, settings, level)
+    trainer(keras.tree.map_structure(ops.convert_to_tensor, _inputs(sampler.batch(0))))
+    trainer.optimizer.build(trainer.trainable_variables)
+    checkpoint = RUNS / settings.name / "checkpoint.npz"
+    identity = fingerprint(settings, pair)
+    progress = _restore(checkpoint, trainer, identity)
+    _loop(trainer, sampler, progress, checkpoint, identity)
+    summary = {
+        "fingerprint": identity,
+        "steps": progress.step,
+        "seconds": round(progress.seconds, 1),
+        "parameters": network.count_params(),
+        "train_loss": progress.train_loss[-1],
+        "validation_loss": progress.validation[-1][1] if progress.validation else None,
+        "pair": pair.description,
+    }
+    model = TrainedModel(network, settings, tuning, level, pair.instrument, low, high, summary)
+    save_model(run_file(settings.name), model)
+    write_json(RUNS / settings.name / "training.json", {"settings": settings.to_dict(), **summary, **curves(progress)})
+    checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def normalized_level(target: np.ndarray, power: float) -> float:
+    """Return the root mean square of normalized spectra given as pairs; raises `InputError` for silence."""
+    level = float(np.sqrt(np.mean(np.sum(np.square(target), axis=-1) ** power) / 2))
+    if level == 0:
+        raise InputError("the pair is silent where its notes are; give a WAV that sounds with its MIDI file")
+    return level
+
+
+def curves(progress: Progress) -> dict:
+    """Return the loss curves as lists for JSON."""
+    steps, values = zip(*progress.validation, strict=True) if progress.validation else ((), ())
+    return {
+        "train_curve": progress.train_loss,
+        "validation_curve": {"step": list(steps), "loss": list(values)},
+    }
+
+
+def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint: Path, identity: str) -> None:
+    """Take steps until the settings' steps or seconds are done; batches are made ahead in a second thread."""
+    settings = trainer.settings
+    steps, seconds = settings.training.steps, settings.training.seconds
+    validation = sampler.validation_batch()
+    begun, before = time.monotonic(), progress.seconds
+    saved = begun
+    # the interpreter's own stack: with a network in TensorFlow's threads, one thread keeps ahead
+    with (
+        interruptible() as interrupted,
+        ThreadPoolExecutor(1) as pool,
+        tqdm(total=100, desc=f"training {settings.name}", unit="%", bar_format=BAR) as bar,
+    ):
+        batches = _ahead(pool, sampler, progress.step, steps)
+        while progress.step < steps and progress.seconds < seconds:
+            batch = next(batches)
+            trainer.optimizer.learning_rate.assign(learning_rate(settings, progress))
+            loss = float(trainer.train_on_batch(_inputs(batch), batch.target))
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"training of {settings.name} diverged at step {progress.step}: "
+                    f"give a learning_rate below {settings.training.learning_rate:g}"
+                )
+            progress.step += 1
+            progress.train_loss.append(loss)
+            progress.seconds = before + time.monotonic() - begun
+            last = progress.step >= steps or progress.seconds >= seconds
+            if validation and (last or progress.step % VALIDATION_STEPS == 0):
+                value = float(trainer.test_on_batch(_inputs(validation), validation.target))
+                progress.validation.append((progress.step, value))
+            _show(bar, progress, settings)
+            if interrupted.is_set() and not last:
+                _save(checkpoint, trainer, progress, identity)
+                bar.close()
+                print(f"interrupted; {shown(checkpoint)} keeps step {progress.step}: run the same again to go on")
+                raise KeyboardInterrupt
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                _save(checkpoint, trainer, progress, identity)
+                saved = time.monotonic()
+
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}"
+
+
+def _show(bar: tqdm, progress: Progress, settings: Settings) -> None:
+    """Bring the progress bar up to date, a few times a second."""
+    done = max(progress.step / settings.training.steps, progress.seconds / settings.training.seconds)
+    validation = f" validation {progress.validation[-1][1]:.5f}" if progress.validation else ""
+    bar.set_postfix_str(f"step {progress.step} loss {progress.train_loss[-1]:.5f}{validation}", refresh=False)
+    bar.update(min(100.0, 100 * done) - bar.n)
+
+
+def _inputs(batch: Batch) -> dict:
+    """Return what the trainer is called with."""
+    return batch.inputs if batch.example is None else {**batch.inputs, "example": batch.example}
+
+
+def _ahead(pool: ThreadPoolExecutor, sampler: PairSampler, first: int, last: int, depth: int = 3) -> Iterator[Batch]:
+    """Yield the batches first..last - 1, `depth` of them made ahead."""
+    waiting = [pool.submit(sampler.batch, n) for n in range(first, min(first + depth, last))]
+    for number in range(first + depth, last + depth):
+        batch = waiting.pop(0).result()
+        if number < last:
+            waiting.append(pool.submit(sampler.batch, number))
+        yield batch
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Turn Ctrl-C and termination into an event, so that a step is never cut in two (main thread only)."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    former = [signal.signal(s, lambda *_: event.set()) for s in signals]
+    try:
+        yield event
+    finally:
+        for s, handler in zip(signals, former, strict=True):
+            signal.signal(s, handler)
+
+
+def _save(path: Path, trainer: Trainer, progress: Progress, identity: str) -> None:
+    """Write weights, optimizer and progress, whole or not at all."""
+    arrays = {f"weight{i}": np.asarray(v) for i, v in enumerate(trainer.network.weights)}
+    arrays |= {f"optimizer{i}": np.asarray(v) for i, v in enumerate(trainer.optimizer.variables)}
+    state = {"identity": identity, "step": progress.step, "seconds": progress.seconds, "validation": progress.validation}
+    with whole_file(path) as part:
+        np.savez(part, state=json.dumps(state), train_loss=np.array(progress.train_loss), **arrays)
+
+
+def _restore(path: Path, trainer: Trainer, identity: str) -> Progress:
+    """Put a checkpoint of the same settings and pair back into the trainer; return where it stood."""
+    if not path.is_file():
+        return Progress()
+    with np.load(path, allow_pickle=False) as saved:
+        state = json.loads(str(saved["state"]))
+        if state["identity"] != identity:
+            print(f"{shown(path)} is of other settings or another pair: starting anew")
+            return Progress()
+        for i, variable in enumerate(trainer.network.weights):
+            variable.assign(saved[f"weight{i}"])
+        for i, variable in enumerate(trainer.optimizer.variables):
+            variable.assign(saved[f"optimizer{i}"])
+        print(f"going on from step {state['step']} of {shown(path)}")
+        validation = [tuple(pair) for pair in state["validation"]]
+        return Progress(state["step"], state["seconds"], saved["train_loss"].tolist(), validation)
