@@ -9,22 +9,34 @@ from nnss_utils.paths import safe_name
 from nnss_utils.spectral import Spectral
 
 CODIFICATIONS = ("inharmonic", "two_sines")
-ARCHITECTURES = ("mask_dense", "mask_blstm", "direct_blstm")
-LOSSES = ("mse", "mae", "complex_magnitude")
+ARCHITECTURES = ("mask_dense", "mask_blstm", "direct_blstm")  # models.BUILDERS has the functions
+LOSSES = ("mse", "mae", "complex_magnitude")  # losses.LOSSES has the functions
+
+# architecture -> layers, units, batch, frames, steps that suit two CPU cores; what a parameter of 0 stands for
+USUAL = {
+    "mask_dense": (3, 512, 1024, 1, 1500),
+    "mask_blstm": (2, 256, 32, 32, 1500),
+    "direct_blstm": (2, 256, 16, 64, 1500),
+}
 
 
 @dataclass(frozen=True)
 class Codification:
-    """How notes become a sound of sines; release in seconds is how long a voice sounds after its note."""
+    """How notes become a sound of sines, times in seconds.
+
+    release: how long a voice sounds after its note; ring: time constant of what an impulse leaves in each bin.
+    """
 
     kind: str = "inharmonic"
     velocity: bool = False
     release: float = 0.35
+    ring: float = 0.3
 
     def __post_init__(self) -> None:
         check_choice("codification", self.kind, CODIFICATIONS)
         check_flag("velocity", self.velocity)
         check_number("release", self.release, 0.01, 10)
+        check_number("ring", self.ring, 0.001, 10)
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Training:
     batch: int = 1024
     frames: int = 1
     steps: int = 1500
-    seconds: float = 360.0
+    seconds: float = 345.0
     holdout: float = 0.05
     seed: int = 0
 
@@ -110,3 +122,57 @@ class Settings:
         """Return the settings that `to_dict` wrote."""
         parts = {"spectral": Spectral, "codification": Codification, "network": Network, "training": Training}
         return cls(name=content["name"], **{key: kind(**content[key]) for key, kind in parts.items()})
+
+
+def make_settings(
+    *,
+    name: str = "",
+    power: float = 0.5,
+    frame_length: int = 2048,
+    frame_step: int = 256,
+    window: str = "hann",
+    kaiser_beta: float = 8.0,
+    oversampling: int = 1,
+    heterodyne: bool = True,
+    codification: str = "inharmonic",
+    velocity: bool = False,
+    release: float = 0.35,
+    ring: float = 0.3,
+    architecture: str = "mask_dense",
+    layers: int = 0,
+    units: int = 0,
+    loss: str = "mse",
+    learning_rate: float = 2e-3,
+    batch: int = 0,
+    frames: int = 0,
+    steps: int = 0,
+    seconds: float = 345.0,
+    holdout: float = 0.05,
+    seed: int = 0,
+) -> Settings:
+    """Return checked settings from a notebook's flat parameters; 0 stands for what suits the architecture.
+
+    Without a name, the model is called after its architecture and every parameter that is not the usual one.
+    Raises `InputError` for a parameter of the wrong type, out of range, or unknown.
+    """
+    flat = {key: value for key, value in locals().items() if key != "name"}
+    check_choice("architecture", architecture, ARCHITECTURES)
+    usual = dict(zip(("layers", "units", "batch", "frames", "steps"), USUAL[architecture], strict=True))
+    chosen = {key: usual[key] if flat[key] == 0 and type(flat[key]) is int else flat[key] for key in usual}
+    return Settings(
+        name=name if name != "" else _telling_name(flat),
+        spectral=Spectral(frame_length, frame_step, window, kaiser_beta, oversampling, heterodyne),
+        codification=Codification(codification, velocity, release, ring),
+        network=Network(architecture, chosen["layers"], chosen["units"]),
+        training=Training(
+            power, loss, learning_rate, chosen["batch"], chosen["frames"], chosen["steps"], seconds, holdout, seed
+        ),
+    )
+
+
+def _telling_name(flat: dict) -> str:
+    """Return a name such as mask_dense_power0.125: the architecture and what is not as usual."""
+    usual = make_settings.__kwdefaults__
+    changed = [f"{key}{value}" for key, value in flat.items() if value != usual[key] and key != "architecture"]
+    name = "_".join([flat["architecture"], *changed])
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)[:100]

@@ -18,11 +18,12 @@ VELOCITY_EXPONENT = 2.0  # amplitude = (velocity / 127)^2, as synthesizers do
 
 
 class Instrument(Protocol):
-    """What turns notes into sound: `name`, lowest and highest pitch, and `render`."""
+    """What turns notes into sound: name, lowest and highest pitch, and the grid (samples) its notes start on."""
 
     name: str
     low: int
     high: int
+    grid: int
 
     def render(self, notes: Iterable[Note]) -> np.ndarray:
         """Return the sound of the notes, float32 (samples,), until the last release has ended."""
@@ -52,6 +53,18 @@ def samples_of(note: Note) -> tuple[int, int]:
     return round(note.start * SAMPLE_RATE), max(1, round(round(note.duration, 9) * SAMPLE_RATE))
 
 
+def on_grid(notes: Iterable[Note], grid: int) -> list[Note]:
+    """Return notes whose starts and lengths are multiples of `grid` samples, as the instrument will play them."""
+    if grid == 1:
+        return list(notes)
+    unit = grid / SAMPLE_RATE
+    moved = []
+    for note in notes:
+        start, held = round(note.start / unit), max(1, round(note.duration / unit))
+        moved.append(Note(start * unit, (start + held) * unit, note.pitch, note.velocity))
+    return moved
+
+
 def damped(sound: np.ndarray, held: int, pitch: int) -> np.ndarray:
     """Return `sound` (samples,) of a key held for so many samples, then damped."""
     curve = release_curve(pitch)
@@ -75,6 +88,7 @@ class SampledPiano:
 
     name = "steinway"
     low, high = LOW, HIGH
+    grid = 1
 
     def __init__(self) -> None:
         folder = iowa_folder()

@@ -2,7 +2,7 @@
 
 Notebook 05_train trains them. A direct network turns the codification's normalized spectrogram into the
 piano's. A mask network says by what the tone and the impulse channel are multiplied, bin by bin:
-prediction = mask_tone x tone + mask_click x click. Complex numbers are real pairs (..., 2).
+prediction = mask_tone x tone + mask_impulse x impulse. Complex numbers are real pairs (..., 2).
 """
 
 from collections.abc import Callable
@@ -85,15 +85,15 @@ def complex_product(a, b):
 def predict_voices(model: keras.Model, inputs: dict, power: float, unit: float):
     """Return a mask network's normalized prediction (voices, frames, bins, 2).
 
-    inputs: "tone" and "click", spectra as pairs (voices, frames, bins, 2), "features" (voices, frames, COUNT),
+    inputs: "tone" and "impulse", spectra as pairs (voices, frames, bins, 2), "features" (voices, frames, COUNT),
     "pitch" int32 (voices, frames). Masks are applied in the normalized domain, in units of `unit`.
     """
     tone = normalize_pairs(inputs["tone"], power)
-    click = normalize_pairs(inputs["click"], power)
+    impulse = normalize_pairs(inputs["impulse"], power)
     level = ops.sqrt(ops.sum(ops.square(tone), axis=-1) + 1e-12)
     masks = model([level, inputs["features"], inputs["pitch"]])
-    mask_tone, mask_click = ops.split(ops.reshape(masks, (*ops.shape(tone)[:-1], 4)), 2, axis=-1)
-    return unit * (complex_product(mask_tone, tone) + complex_product(mask_click, click))
+    mask_tone, mask_impulse = ops.split(ops.reshape(masks, (*ops.shape(tone)[:-1], 4)), 2, axis=-1)
+    return unit * (complex_product(mask_tone, tone) + complex_product(mask_impulse, impulse))
 
 
 def predict_mix(model: keras.Model, inputs: dict, power: float, unit: float):

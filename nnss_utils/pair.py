@@ -1,11 +1,22 @@
 """Training pairs: a MIDI file and the WAV that an instrument made of it (notebook 01_codification)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.signal
+import soundfile
 
-from nnss_utils.midi import Note
+from nnss_utils.errors import InputError
+from nnss_utils.instrument import Instrument, on_grid
+from nnss_utils.midi import Note, read_midi
+from nnss_utils.paths import shown
+from nnss_utils.spectral import SAMPLE_RATE
+
+HOP = 64  # samples between two values of the onset envelope
+FARTHEST = 5.0  # s between a WAV and its MIDI that the coarse search covers
+LEAST_CORRECTION_MS = 1.0  # below this an offset is the instrument's own attack
 
 
 @dataclass(frozen=True)
@@ -16,3 +27,130 @@ class Pair:
     audio: np.ndarray
     instrument: str
     description: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How far a WAV's onsets lie behind its MIDI's: median and spread (ms), and how many onsets told so."""
+
+    offset_ms: float
+    jitter_ms: float
+    onsets: int
+
+
+def make_pair(notes: Sequence[Note], instrument: Instrument) -> Pair:
+    """Return the pair of notes and what the instrument plays of them, sample-exact."""
+    notes = on_grid(notes, instrument.grid)
+    audio = instrument.render(notes)
+    description = f"{len(notes)} notes, {len(audio) / SAMPLE_RATE:.0f} s, by {instrument.name}"
+    return Pair(tuple(notes), audio, instrument.name, description)
+
+
+def load_pair(midi: str | Path, wav: str | Path) -> Pair:
+    """Return the user's own pair, checked and brought together in time.
+
+    Raises `InputError` for a WAV of another rate, shorter than its MIDI, silent, or with onsets that can't be
+    found in it. Of several channels the left is taken. The offset between both is corrected; the jitter that
+    remains bounds the bandwidth that can be learnt (notebook 02_phase_analysis).
+    """
+    notes = read_midi(midi)
+    audio = read_wav(wav)
+    last = max(note.end for note in notes)
+    if len(audio) < last * SAMPLE_RATE - 1:
+        raise InputError(
+            f"{wav} lasts {len(audio) / SAMPLE_RATE:.2f} s, its MIDI file {midi} {last:.2f} s; "
+            "export the whole piece, or give the MIDI file that belongs to it"
+        )
+    timing = measure_timing(audio, notes)
+    print(
+        f"{Path(wav).name}: onsets {timing.offset_ms:+.2f} ms behind {Path(midi).name}, jitter {timing.jitter_ms:.2f} ms "
+        f"({timing.onsets} onsets)"
+    )
+    if abs(timing.offset_ms) >= LEAST_CORRECTION_MS:
+        shift = round(timing.offset_ms / 1000 * SAMPLE_RATE)
+        audio = audio[shift:] if shift > 0 else np.pad(audio, (-shift, 0))
+        print(f"offset corrected: the WAV moved by {-shift} samples")
+    description = (
+        f"{len(notes)} notes, {len(audio) / SAMPLE_RATE:.0f} s, of {Path(midi).name} and {Path(wav).name}, "
+        f"offset {timing.offset_ms:.2f} ms (corrected), jitter {timing.jitter_ms:.2f} ms"
+    )
+    return Pair(tuple(notes), audio, f"own recording {Path(wav).name}", description)
+
+
+def read_wav(path: str | Path) -> np.ndarray:
+    """Return the left channel of a sound file, float32 (samples,); raises `InputError` unless it is 44.1 kHz."""
+    if not Path(path).is_file():
+        raise InputError(f"WAV file {path} does not exist; give the path of a 44.1 kHz WAV file")
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
+    if rate != SAMPLE_RATE:
+        raise InputError(f"{path} has {rate} Hz; convert it to {SAMPLE_RATE} Hz, e.g. sox in.wav -r {SAMPLE_RATE} out.wav")
+    if not np.all(np.isfinite(audio)):
+        raise InputError(f"{path} has samples that are not numbers; export it again")
+    if audio.shape[1] > 1:
+        print(f"{shown(Path(path))}: {audio.shape[1]} channels, the left one is taken (a mix would cancel partials)")
+    if len(audio) == 0 or np.abs(audio[:, 0]).max() < 1e-4:
+        raise InputError(f"{path} is silent in its left channel; export it with the instrument sounding")
+    return np.ascontiguousarray(audio[:, 0])
+
+
+def measure_timing(audio: np.ndarray, notes: Sequence[Note]) -> Timing:
+    """Return how far the onsets in `audio` lie behind those of `notes`.
+
+    A correlation of onset envelopes finds the offset to some ms, then each onset's rise is read to the sample.
+    Keys rise differently, so the jitter is that of each pitch around its own mean. Raises `InputError` where
+    no onset can be read.
+    """
+    coarse = _coarse_offset(audio, notes)
+    delays: dict[int, list[float]] = {}
+    starts = np.sort([note.start for note in notes])
+    for note in notes:
+        alone = np.searchsorted(starts, note.start + 0.06) - np.searchsorted(starts, note.start - 0.06) == 1
+        rise = _rise(audio, note.start + coarse) if alone else None
+        if rise is not None:
+            delays.setdefault(note.pitch, []).append(1000 * (rise - note.start))
+    read = [delay for of_pitch in delays.values() for delay in of_pitch]
+    if not read:
+        raise InputError(
+            "no onset of the MIDI file could be found in the WAV; check that both are of the same piece and tempo"
+        )
+    repeated = [of_pitch for of_pitch in delays.values() if len(of_pitch) > 1] or [read]
+    squares = sum(np.sum((np.array(of_pitch) - np.mean(of_pitch)) ** 2) for of_pitch in repeated)
+    freedom = max(1, sum(len(of_pitch) - 1 for of_pitch in repeated))
+    return Timing(float(np.median(read)), float(np.sqrt(squares / freedom)), len(read))
+
+
+def _coarse_offset(audio: np.ndarray, notes: Sequence[Note], longest: float = 600.0) -> float:
+    """Return by how many seconds the audio's onsets trail the notes', from the first ten minutes, to some ms."""
+    part = audio[: round(longest * SAMPLE_RATE)]
+    level = np.log10(np.mean(part[: len(part) // HOP * HOP].reshape(-1, HOP) ** 2, axis=1) + 1e-8)
+    smooth = np.convolve(level, np.ones(8) / 8, mode="full")[: len(level)]
+    flux = np.maximum(0, smooth[8:] - smooth[:-8])
+    comb = np.zeros(len(flux))
+    for note in notes:
+        index = round(note.start * SAMPLE_RATE / HOP) - 8
+        if 0 <= index < len(comb):
+            comb[index] = 1
+    reach = round(FARTHEST * SAMPLE_RATE / HOP)
+    scores = scipy.signal.correlate(flux, comb, mode="full", method="fft")
+    middle = len(comb) - 1
+    low, high = max(0, middle - reach), min(len(scores), middle + reach + 1)
+    peaks = low + scipy.signal.argrelmax(scores[low:high], order=8, mode="clip")[0]
+    lags = peaks[scores[peaks] >= 0.9 * scores[low:high].max()] - middle - 8
+    return float(min(lags, key=abs, default=0)) * HOP / SAMPLE_RATE  # music repeats itself: the nearest one counts
+
+
+def _rise(audio: np.ndarray, expected: float) -> float | None:
+    """Return when (s) the sound first rises near `expected`: to a tenth of the peak that follows; None if unclear."""
+    first = round((expected - 0.03) * SAMPLE_RATE)
+    before, window = round(0.02 * SAMPLE_RATE), round(0.09 * SAMPLE_RATE)
+    if first < 0 or first + window > len(audio):
+        return None
+    part = np.abs(audio[first : first + window])
+    peak, past = part.max(), part[:before].max()
+    threshold = max(0.1 * peak, 3 * past)
+    if peak < 1e-4 or threshold > 0.7 * peak:
+        return None
+    return (first + int(np.argmax(part >= threshold))) / SAMPLE_RATE

@@ -9,13 +9,13 @@ from pathlib import Path
 from nnss_utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("NNSS_DATA", ROOT / "data"))
-CACHE = DATA / "cache"
-MODELS = DATA / "models"
-RUNS = DATA / "runs"
-RENDERS = DATA / "renders"
-RESULTS = DATA / "results"
-IMAGES = ROOT / "img"
+HOME = Path(os.environ.get("NNSS_HOME", ROOT))  # tests write elsewhere
+CACHE = ROOT / "data" / "cache"
+MODELS = ROOT / "data" / "models"
+RUNS = HOME / "data" / "runs"
+RENDERS = HOME / "data" / "renders"
+RESULTS = HOME / "data" / "results"
+IMAGES = HOME / "img"
 
 
 def shown(path: Path) -> str:

@@ -198,25 +198,33 @@ def voice_inputs(
     windows = np.lib.stride_tricks.sliding_window_view(segments, spectral.frame_length, axis=1)
     tone = frames_to_spectra(windows[:, :: spectral.frame_step][:, :frames], spectral) * np.float32(spectral.scale)
     starts = np.asarray(offsets)[:, None] * o + spectral.frame_step * np.arange(frames)  # (voices, frames)
-    click = click_spectra(-starts, spectral) + NOTE_OFF_AMPLITUDE * click_spectra(held[:, None] * o - starts, spectral)
+    ring = settings.codification.ring
+    impulse = impulse_spectra(-starts, spectral, ring)
+    impulse += NOTE_OFF_AMPLITUDE * impulse_spectra(held[:, None] * o - starts, spectral, ring)
     middle = (starts + spectral.frame_length / 2) / o
     velocity = np.array([note.velocity for note in notes])
     return {
         "tone": as_pairs(tone),
-        "click": as_pairs(click),
+        "impulse": as_pairs(impulse),
         "features": note_features(middle, middle - held[:, None], velocity[:, None]),
         "pitch": np.repeat(np.array([note.pitch for note in notes], np.int32)[:, None], frames, axis=1),
         "gain": np.array([velocity_gain(v) for v in velocity], np.float32),
     }
 
 
-def click_spectra(position: np.ndarray, spectral: Spectral) -> np.ndarray:
-    """Return the spectra complex64 (..., bins) of frames that hold one impulse at sample `position` (...).
+def impulse_spectra(position: np.ndarray, spectral: Spectral, ring: float) -> np.ndarray:
+    """Return the spectra complex64 (..., bins) of frames around one impulse at sample `position` (...) of each.
 
-    In closed form, w[n] e^(-2 pi j k n / N), scaled so that an impulse in the window's middle measures 1.
+    In closed form, w[n] e^(-2 pi j k n / N), scaled so that an impulse in the window's middle measures 1. From
+    there on the impulse rings: every bin goes on at its own frequency and dies away with the time constant
+    `ring` (s), as an impulse leaves a bank of resonators. So what a hammer excites between the partials, and
+    long after it has left the frame, still has a carrier.
     """
-    out = np.zeros((*np.shape(position), spectral.bins), np.complex64)
-    inside = (position >= 0) & (position < spectral.frame_length)
-    at = np.asarray(position)[inside]
-    out[inside] = carriers(spectral, at) * window_samples(spectral)[at][:, None]
+    position, half = np.asarray(position), spectral.frame_length // 2
+    out = np.zeros((*position.shape, spectral.bins), np.complex64)
+    heard = (position < spectral.frame_length) & (position > half - 10 * ring * spectral.rate)
+    at = position[heard]
+    rising = window_samples(spectral)[np.clip(at, 0, spectral.frame_length - 1)]
+    ringing = np.exp(np.minimum(at - half, 0) / (ring * spectral.rate)).astype(np.float32)
+    out[heard] = carriers(spectral, at) * np.where(at >= half, rising, ringing)[:, None]
     return out

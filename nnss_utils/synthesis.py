@@ -129,7 +129,7 @@ def _group_inputs(notes: Sequence[Note], counts: list[int], table: ToneTable, mo
     inputs = []
     for note, count in zip(notes, counts, strict=True):
         voice = voice_inputs([note], np.array([offset]), table, model.settings, count)
-        inputs.append({name: voice[name][0] for name in ("tone", "click", "features", "pitch")})
+        inputs.append({name: voice[name][0] for name in ("tone", "impulse", "features", "pitch")})
     return inputs
 
 

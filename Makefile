@@ -1,0 +1,43 @@
+# NNSS: `make` lists the verbs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+export MPLBACKEND ?= agg
+
+.PHONY: help setup run test lab lock clean notebooks
+
+help:  ## list the verbs
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 18
+
+setup: $(READY)  ## the environment alone, in .venv
+
+$(READY): requirements.lock.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: Python's venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.lock.txt -e .
+	@touch $@
+
+run: $(READY)  ## from nothing to Bach by a network: piano, training pair, training, rendering, measures
+	$(BIN)/python -m nnss_utils.run
+
+test: $(READY)  ## ruff, pytest and every notebook with fast parameters
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m pytest
+	$(BIN)/python tests/prepare_notebooks.py build/notebooks
+	cd build/notebooks && ../../$(BIN)/python -m pytest -c ../../pyproject.toml --rootdir=. -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=300 .
+
+lab: $(READY)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/01_codification.ipynb
+
+notebooks: $(READY)  ## run every notebook with its defaults and keep figures, not sounds (after `make run`)
+	$(BIN)/python tests/execute_notebooks.py
+
+lock: $(READY)  ## resolve the newest versions into requirements.lock.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links -p 3.11 --extra dev --extra soundfont pyproject.toml -o requirements.lock.txt
+
+clean:  ## remove the environment and what can be made again, but no trained model and no rendered piece
+	rm -rf .venv build data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,150 @@
+"""Figures: each helper draws on given axes or makes its own, returns (figure, axes) and never shows or saves.
+
+One visual language: frequency in Hz, time in seconds, magma for levels, one colour a role.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nnss_utils.midi import Note
+from nnss_utils.paths import whole_file
+from nnss_utils.spectral import SAMPLE_RATE, Spectral, stft
+
+COLOURS = {"target": "#0072b2", "prediction": "#d55e00", "codification": "#009e73", "reference": "#7f7f7f"}
+LEVELS = "magma"
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
+    """Write a figure as a PNG, whole or not at all, and return the path."""
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=dpi, bbox_inches="tight", facecolor="white")
+    return path
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
+    if ax is not None:
+        return ax.figure, ax
+    return plt.subplots(figsize=size, layout="constrained")
+
+
+def piano_roll(notes: Sequence[Note], ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw notes as bars, pitch over time, brighter where louder."""
+    figure, ax = _axes(ax, (10, 3))
+    colours = plt.get_cmap("viridis")([note.velocity / 127 for note in notes])
+    ax.barh([n.pitch for n in notes], [n.duration for n in notes], left=[n.start for n in notes], color=colours)
+    ax.set(xlabel="time, s", ylabel="MIDI pitch")
+    return figure, ax
+
+
+def spectrogram(
+    sound: np.ndarray, power: float = 1 / 8, top: float = 22050.0, title: str = "", ax: Axes | None = None
+) -> tuple[Figure, Axes]:
+    """Draw |STFT|^power of a sound (samples,), power 1/8 as in the seed's pictures, up to `top` Hz."""
+    figure, ax = _axes(ax, (10, 3.5))
+    step = max(256, len(sound) // 1500 // 64 * 64)
+    S = np.abs(stft(sound, Spectral(2048, 1024 if step > 1024 else step))) ** power
+    if step > 1024:
+        S = S[:: step // 1024]
+    extent = (0, len(sound) / SAMPLE_RATE, 0, SAMPLE_RATE / 2)
+    ax.imshow(S.T, origin="lower", aspect="auto", cmap=LEVELS, extent=extent, interpolation="nearest")
+    ax.set(xlabel="time, s", ylabel="Hz", title=title, ylim=(0, top))
+    return figure, ax
+
+
+def compare_spectrograms(sounds: dict[str, np.ndarray], power: float = 1 / 8, top: float = 22050.0) -> tuple:
+    """Draw the spectrograms of several sounds side by side on one scale of frequency."""
+    figure, axes = plt.subplots(1, len(sounds), figsize=(5 * len(sounds), 4), sharey=True, layout="constrained")
+    for ax, (name, sound) in zip(np.atleast_1d(axes), sounds.items(), strict=True):
+        spectrogram(sound, power, top, name, ax)
+        ax.label_outer()
+    return figure, axes
+
+
+def waveforms(sounds: dict[str, np.ndarray], start: float, seconds: float, ax: Axes | None = None) -> tuple:
+    """Draw several sounds over each other from `start` (s) for `seconds`; names in COLOURS get theirs."""
+    figure, ax = _axes(ax, (10, 3))
+    first = max(0, round(start * SAMPLE_RATE))
+    for name, sound in sounds.items():
+        part = sound[first : first + round(seconds * SAMPLE_RATE)]
+        t = (first + np.arange(len(part))) / SAMPLE_RATE
+        ax.plot(t, part, label=name, color=COLOURS.get(name), linewidth=1, alpha=0.8)
+    ax.set(xlabel="time, s", ylabel="amplitude")
+    ax.legend(loc="upper right")
+    return figure, ax
+
+
+def band_bars(results: dict[str, dict], key: str = "snr_db", ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw one measure of the octave bands for several results side by side."""
+    figure, ax = _axes(ax, (10, 3.5))
+    width = 0.8 / len(results)
+    for i, (name, result) in enumerate(results.items()):
+        bands = result["bands"]
+        x = np.arange(len(bands)) + (i - (len(results) - 1) / 2) * width
+        ax.bar(x, [b[key] for b in bands], width, label=name, color=COLOURS.get(name))
+    ax.set_xticks(range(len(bands)), [f"{b['low_hz']}-{b['high_hz']}" for b in bands], fontsize=8)
+    titles = {"snr_db": "complex SNR, dB", "level_db": "level over target, dB", "lsd_db": "log-spectral distance, dB"}
+    ax.set(xlabel="band, Hz", ylabel=titles[key])
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.legend(fontsize=8)
+    return figure, ax
+
+
+def loss_curves(training: dict, ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw training and validation loss over steps from the content of a training.json."""
+    figure, ax = _axes(ax, (8, 3.5))
+    loss = np.asarray(training["train_curve"])
+    ax.plot(np.arange(1, len(loss) + 1), loss, color=COLOURS["reference"], linewidth=0.6, label="training, each step")
+    validation = training["validation_curve"]
+    ax.plot(validation["step"], validation["loss"], color=COLOURS["prediction"], label="validation")
+    ax.set(xlabel="step", ylabel="loss (silence = about 1)", yscale="log")
+    ax.legend()
+    return figure, ax
+
+
+def tuning_curves(f0_cents: np.ndarray, inharmonicity: np.ndarray, pitches: np.ndarray) -> tuple:
+    """Draw a piano's tuning: cents from equal temperament and B over pitch."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
+    axes[0].plot(pitches, f0_cents, ".", color=COLOURS["target"])
+    axes[0].set(xlabel="MIDI pitch", ylabel="cents from equal temperament")
+    axes[1].semilogy(pitches, inharmonicity, ".", color=COLOURS["target"])
+    axes[1].set(xlabel="MIDI pitch", ylabel="inharmonicity B")
+    return figure, axes
+
+
+def diagram() -> tuple[Figure, Axes]:
+    """Draw the method: from MIDI to sound, and what training compares."""
+    figure, ax = plt.subplots(figsize=(11, 4.2))
+    ax.set(xlim=(0, 11), ylim=(0, 4.2))
+    ax.axis("off")
+    top = ("MIDI\nnotes", "codification\ntone + impulse", "STFT", "power\n$|S|^p e^{j\\angle S}$", "network\nmasks",
+           "denormalize\n$|S|^{1/p}$", "inverse\nSTFT", "sum of\nvoices")  # fmt: skip
+    bottom = {1: "instrument\nWAV", 2: "STFT", 3: "power", 4: "loss"}
+    for i, text in enumerate(top):
+        colour = "#fbe3d4" if i == 4 else "#e6eef5"
+        _box(ax, 0.1 + 1.37 * i, 2.7, text, colour)
+        if i:
+            _arrow(ax, (1.37 * i - 0.1, 3.15), (0.1 + 1.37 * i, 3.15))
+    for i, text in bottom.items():
+        _box(ax, 0.1 + 1.37 * i, 0.5, text, "#e4f2e9" if i < 4 else "#f3f3f3")
+        start = (0.7, 2.7) if i == 1 else (1.37 * i - 0.1, 0.95)
+        _arrow(ax, start, (0.1 + 1.37 * i, 0.95))
+    _arrow(ax, (6.18, 2.7), (6.18, 1.4))
+    ax.text(6.3, 2.0, "training", fontsize=9, style="italic")
+    ax.text(0.1, 3.9, "each voice alone, frames counted from its note-on", fontsize=9, style="italic")
+    ax.text(0.1, 0.1, "prediction = mask$_{tone}$ x tone + mask$_{impulse}$ x impulse, bin by bin, complex: "
+            "no Griffin-Lim", fontsize=9)  # fmt: skip
+    return figure, ax
+
+
+def _box(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
+    ax.add_patch(plt.Rectangle((x, y), 1.17, 0.9, facecolor=colour, edgecolor="#333333", linewidth=1))
+    ax.text(x + 0.585, y + 0.45, text, ha="center", va="center", fontsize=9)
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    ax.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": "#333333"})

@@ -1,0 +1,92 @@
+"""Any SoundFont as an instrument, by fluidsynth (optional extra `soundfont`; notebook 01_codification).
+
+fluidsynth starts and ends notes only between blocks of 64 samples, so notes are put on that grid first: else
+the same note would sound different each time, by up to 1.45 ms.
+"""
+
+import ctypes
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from nnss_utils.errors import InputError
+from nnss_utils.instrument import on_grid, samples_of, sum_voices
+from nnss_utils.midi import Note, check_range
+from nnss_utils.spectral import SAMPLE_RATE
+
+BLOCK = 64  # samples
+LONGEST_TAIL = 10.0  # s after the last note's end
+SILENCE = 1e-6
+
+
+class SoundFont:
+    """A SoundFont's piano (bank 0, program 0): left channel, dry, deterministic."""
+
+    low, high = 0, 127
+    grid = BLOCK
+
+    def __init__(self, path: str | Path, program: int = 0) -> None:
+        """Check the file and the fluidsynth library; raises `InputError` where either is missing."""
+        self.path, self.program = Path(path), program
+        if not self.path.is_file():
+            raise InputError(f"SoundFont {path} does not exist; give the path of an .sf2 or .sf3 file")
+        try:
+            import fluidsynth
+        except ImportError as error:
+            raise InputError(
+                f"a SoundFont needs fluidsynth ({error}); install Debian's libfluidsynth3 and the extra 'soundfont'"
+            ) from None
+        self.fluidsynth = fluidsynth
+        self.name = str(path)
+        self.voices: dict[tuple[int, int, int], np.ndarray] = {}
+        self.holder = self._open()  # as long as one synthesizer is open, others share its samples
+
+    def _open(self):
+        """Return a new synthesizer with the font loaded: no reverb, no chorus."""
+        settings = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": 16}
+        synth = self.fluidsynth.Synth(gain=0.5, samplerate=float(SAMPLE_RATE), **settings)
+        synth.setting("synth.min-note-length", 0)
+        font = synth.sfload(str(self.path))
+        if font < 0:
+            synth.delete()
+            raise InputError(f"{self.path} can't be read as a SoundFont; give an .sf2 or .sf3 file")
+        synth.program_select(0, font, 0, self.program)
+        return synth
+
+    def render(self, notes: Iterable[Note]) -> np.ndarray:
+        """Return the sound of the notes, float32 (samples,), their starts and ends moved to the grid."""
+        notes = on_grid(notes, self.grid)
+        check_range(notes, self.low, self.high, f"the instrument {self.name}")
+        bar = tqdm(notes, desc="playing the SoundFont", unit="note", disable=len(notes) < 100)
+        return sum_voices((samples_of(note)[0], self._voice(note.pitch, note.velocity, samples_of(note)[1])) for note in bar)
+
+    def _voice(self, pitch: int, velocity: int, held: int) -> np.ndarray:
+        """Return one note's sound, float32 (samples,), by a synthesizer of its own.
+
+        A voice that fluidsynth uses again remembers its filter: the same note would come out 40 dB from itself.
+        """
+        key = (pitch, velocity, held)
+        if key not in self.voices:
+            synth = self._open()
+            try:
+                synth.noteon(0, pitch, velocity)
+                blocks = [self._write(synth, held // BLOCK)]
+                synth.noteoff(0, pitch)
+                for _ in range(int(LONGEST_TAIL * 10)):
+                    blocks.append(self._write(synth, SAMPLE_RATE // 10 // BLOCK))
+                    if np.abs(blocks[-1]).max() < SILENCE:
+                        break
+            finally:
+                synth.delete()
+            self.voices[key] = np.concatenate(blocks)
+        return self.voices[key]
+
+    def _write(self, synth, blocks: int) -> np.ndarray:
+        """Return the left channel of the next so many blocks, float32: pyfluidsynth itself offers 16 bits only."""
+        left, right = np.zeros((2, blocks * BLOCK), np.float32)
+        pointers = [c.ctypes.data_as(ctypes.c_void_p) for c in (left, right)]
+        write = self.fluidsynth._fl.fluid_synth_write_float
+        write(ctypes.c_void_p(synth.synth), ctypes.c_int(blocks * BLOCK), pointers[0], 0, 1, pointers[1], 0, 1)
+        return left

@@ -1,0 +1,38 @@
+"""Shared by the tests: an own folder for what they write, the piano, and one small trained model."""
+
+import os
+import tempfile
+
+os.environ["NNSS_HOME"] = tempfile.mkdtemp(prefix="nnss-tests-")  # before nnss_utils.paths is imported
+
+import pytest
+
+from nnss_utils.config import Settings, make_settings
+from nnss_utils.instrument import SampledPiano
+from nnss_utils.modelfile import TrainedModel
+from nnss_utils.pair import Pair, make_pair
+from nnss_utils.scores import scale_sequence
+from nnss_utils.training import train
+
+
+@pytest.fixture(scope="session")
+def piano() -> SampledPiano:
+    """The default instrument, fetched if it is not there."""
+    return SampledPiano()
+
+
+@pytest.fixture(scope="session")
+def pair(piano) -> Pair:
+    """A short scale of five keys."""
+    return make_pair(scale_sequence(60, 64, repetitions=2, longest=0.6), piano)
+
+
+def small_settings(**changes) -> Settings:
+    """Settings of a network that trains in seconds."""
+    return make_settings(**{"name": "small", "units": 64, "layers": 2, "batch": 128, "steps": 150, "holdout": 0.1} | changes)
+
+
+@pytest.fixture(scope="session")
+def model(pair) -> TrainedModel:
+    """A small mask network trained on the short scale."""
+    return train(pair, small_settings())

@@ -1,0 +1,44 @@
+"""Run every notebook with its defaults in place; keep figures and text, drop sounds and widgets (`make notebooks`)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+
+ROOT = Path(__file__).resolve().parent.parent
+NOISE = "metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.language_info.version metadata.widgets"
+STRIP = ["--max-size", "250k", "--keep-count", "--keep-id", "--extra-keys", NOISE]
+
+
+def is_heard(output: dict) -> bool:
+    """Return whether an output is a player or a widget: nothing that a repository's page can show."""
+    data = output.get("data", {})
+    return "<audio" in str(data.get("text/html", "")) or "application/vnd.jupyter.widget-view+json" in data
+
+
+def execute(path: Path) -> None:
+    """Run a notebook in a fresh kernel and write it back whole, its players and progress bars left out."""
+    done = path.with_name(f".{path.stem}.part.ipynb")
+    try:
+        papermill.execute_notebook(path, done, progress_bar=True, cwd=ROOT / "notebooks")
+        notebook = nbformat.read(done, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [
+                    output
+                    for output in cell.outputs
+                    if not is_heard(output) and output.get("name") != "stderr"
+                ]
+        nbformat.write(notebook, done)
+        subprocess.run([Path(sys.executable).parent / "nbstripout", *STRIP, done], check=True)
+        done.replace(path)
+    finally:
+        done.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or sorted(str(p) for p in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    for name in chosen:
+        execute(Path(name))
