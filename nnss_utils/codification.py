@@ -4,7 +4,7 @@ Two kinds: the seed's two sines a note, and the inharmonic one, a tone with ever
 tuning beside an impulse at each note-on and note-off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +17,7 @@ from nnss_utils.tuning import Tuning
 
 CHIRP_SECONDS = 5.0
 NOTE_OFF_AMPLITUDE = -0.2  # of the impulse at a note's end; 1 at its start
+_STRETCH = 30 * SAMPLE_RATE
 _BLOCK = 512  # samples that one product of phasors makes
 
 
@@ -110,8 +111,29 @@ def inharmonic(notes: Iterable[Note], samples: int, tuning: Tuning, codification
     return out
 
 
-def codify(notes: Iterable[Note], samples: int, codification: Codification, tuning: Tuning | None) -> np.ndarray:
-    """Return the codification of notes, float32 (channels, samples), of the kind that `codification` names."""
+def codify(
+    notes: Iterable[Note], samples: int, codification: Codification, tuning: Tuning | None, first: int = 0
+) -> np.ndarray:
+    """Return `samples` samples from sample `first` on of the codification of notes, float32 (channels, samples)."""
+    release = round(codification.release * SAMPLE_RATE)
+    spans = [(note, *samples_of(note)) for note in notes]
+    heard = [(n, start, held) for n, start, held in spans if start < first + samples and start + held + release > first]
+    base = min([first, *(start for _, start, _ in heard)])
+    moved = [
+        Note((start - base) / SAMPLE_RATE, (start - base + held) / SAMPLE_RATE, n.pitch, n.velocity)
+        for n, start, held in heard
+    ]
     if codification.kind == "two_sines":
-        return two_sines(notes, samples, velocity=codification.velocity)
-    return inharmonic(notes, samples, tuning, codification)
+        whole = two_sines(moved, first - base + samples, velocity=codification.velocity)
+    else:
+        whole = inharmonic(moved, first - base + samples, tuning, codification)
+    return whole[:, first - base :]
+
+
+def codify_mix(notes: Sequence[Note], samples: int, codification: Codification, tuning: Tuning | None) -> np.ndarray:
+    """Return the sum of a codification's channels, float32 (samples,), made in stretches to save memory."""
+    out = np.zeros(samples, np.float32)
+    for first in range(0, samples, _STRETCH):
+        part = out[first : first + _STRETCH]
+        part[:] = codify(notes, len(part), codification, tuning, first).sum(axis=0)
+    return out

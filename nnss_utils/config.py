@@ -165,7 +165,15 @@ def make_settings(
         codification=Codification(codification, velocity, release, ring),
         network=Network(architecture, chosen["layers"], chosen["units"]),
         training=Training(
-            power, loss, learning_rate, chosen["batch"], chosen["frames"], chosen["steps"], seconds, holdout, seed
+            power,
+            loss,
+            learning_rate,
+            chosen["batch"],
+            chosen["frames"],
+            chosen["steps"],
+            seconds,
+            holdout,
+            seed,
         ),
     )
 

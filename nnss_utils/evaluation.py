@@ -3,14 +3,13 @@
 import resource
 import sys
 import time
-
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nnss_utils import metrics
-from nnss_utils.codification import codify
+from nnss_utils.codification import codify_mix
 from nnss_utils.errors import InputError
 from nnss_utils.instrument import load_instrument, on_grid
 from nnss_utils.midi import Note, read_midi
@@ -81,7 +80,7 @@ def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", ou
     if peak > 1:
         print(f"{name}: peak {peak:.2f} is above 1; target and prediction scaled by {-20 * np.log10(peak):.1f} dB")
         sounds = [x / np.float32(peak) for x in sounds]
-    code = codify(notes, samples, model.settings.codification, model.tuning).sum(axis=0)
+    code = codify_mix(notes, samples, model.settings.codification, model.tuning)
     piece = Piece(name, tuple(notes), sounds[0], sounds[1], code, seconds)
     for kind, sound in (("target", piece.target), ("prediction", piece.prediction)):
         write_wav(piece.folder / f"{kind}.wav", sound, output)

@@ -74,10 +74,9 @@ def damped(sound: np.ndarray, held: int, pitch: int) -> np.ndarray:
     return voice
 
 
-def sum_voices(voices: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
+def sum_voices(voices: Iterable[tuple[int, np.ndarray]], samples: int) -> np.ndarray:
     """Return the sum of voices (first sample, sound), float32 (samples,)."""
-    voices = list(voices)
-    out = np.zeros(max((start + len(sound) for start, sound in voices), default=0), np.float32)
+    out = np.zeros(samples, np.float32)
     for start, sound in voices:
         out[start : start + len(sound)] += sound
     return out
@@ -103,7 +102,8 @@ class SampledPiano:
         """Return the sound of the notes, float32 (samples,); raises `InputError` for a pitch it lacks."""
         notes = list(notes)
         check_range(notes, self.low, self.high, f"the instrument {self.name}")
-        return sum_voices((samples_of(note)[0], self.voice(note)) for note in notes)
+        samples = max((sum(samples_of(note)) + release_samples(note.pitch) for note in notes), default=0)
+        return sum_voices(((samples_of(note)[0], self.voice(note)) for note in notes), samples)
 
 
 def load_instrument(name: str) -> Instrument:

@@ -4,6 +4,7 @@ Nothing is aligned or matched in level first. Spectra are made in stretches, so 
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import librosa
 import numpy as np
@@ -53,17 +54,31 @@ def bands(target: np.ndarray, prediction: np.ndarray) -> list[dict]:
     """Return for each octave low_hz, high_hz, snr_db, lsd_db, level_db on an STFT of 2048/512."""
     spectral = _full(2048, 512)
     frequencies = spectral.frequencies()
-    masks = [(frequencies >= low) & (frequencies < high) for low, high in zip(EDGES[:-1], EDGES[1:], strict=True)]
+    masks = [(frequencies >= low) & (frequencies < high) for low, high in pairwise(EDGES)]
     floor = peak_energy(target, spectral) * 10 ** (FLOOR_DB / 10)
     sums = np.zeros((len(masks), 5))  # |Y|^2, |Y - P|^2, |P|^2, squared dB differences, their count
     for _, Y, P in spectra(target, prediction, spectral):
         for row, mask in zip(sums, masks, strict=True):
             y, p = Y[:, mask].astype(np.complex128), P[:, mask]
-            row += [energy(y), energy(y - p), energy(p), np.sum(level_difference_db(y, p, floor) ** 2), y.size]
+            row += [
+                energy(y),
+                energy(y - p),
+                energy(p),
+                np.sum(level_difference_db(y, p, floor) ** 2),
+                y.size,
+            ]
     rows = []
     for low, high, (y, e, p, d, n) in zip(EDGES[:-1], EDGES[1:], sums, strict=True):
         lsd = float(np.sqrt(d / n))
-        rows.append({"low_hz": low, "high_hz": high, "snr_db": ratio_db(y, e), "lsd_db": lsd, "level_db": ratio_db(p, y)})
+        rows.append(
+            {
+                "low_hz": low,
+                "high_hz": high,
+                "snr_db": ratio_db(y, e),
+                "lsd_db": lsd,
+                "level_db": ratio_db(p, y),
+            }
+        )
     return rows
 
 
@@ -113,7 +128,7 @@ def bandwidth_hz(target: np.ndarray, prediction: np.ndarray) -> float:
     frequencies = spectral.frequencies()
     edges = 100 * 2 ** (np.arange(24) / 3)
     edges = np.append(edges[edges < 20000], 20000.0)
-    masks = [(frequencies >= low) & (frequencies < high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    masks = [(frequencies >= low) & (frequencies < high) for low, high in pairwise(edges)]
     sums = np.zeros((len(masks), 3))
     for _, Y, P in spectra(target, prediction, spectral):
         for row, mask in zip(sums, masks, strict=True):

@@ -83,7 +83,7 @@ def _notes_of(song: mido.MidiFile) -> list[Note]:
     def end(key: tuple, sounding: list[tuple[float, int]]) -> None:
         notes.extend(Note(start, now, key[1], velocity) for start, velocity in sounding if now > start)
 
-    for now, track, message in _timed_messages(song):  # noqa: B007 (`end` reads now)
+    for now, track, message in _timed_messages(song):
         channel = getattr(message, "channel", DRUM_CHANNEL)
         if channel == DRUM_CHANNEL:  # drums, and whatever has no channel
             continue
@@ -118,7 +118,9 @@ def write_midi(path: str | Path, notes: Iterable[Note], program: int = 0) -> Pat
         events.append((on, 1, mido.Message("note_on", note=note.pitch, velocity=note.velocity)))
         events.append((max(off, on + 1), 0, mido.Message("note_off", note=note.pitch, velocity=0)))
     events.sort(key=lambda event: event[:2])  # a release comes before a strike at the same tick
-    track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=500_000), mido.Message("program_change", program=program)])
+    track = mido.MidiTrack(
+        [mido.MetaMessage("set_tempo", tempo=500_000), mido.Message("program_change", program=program)]
+    )
     now = 0
     for tick, _, message in events:
         track.append(message.copy(time=tick - now))

@@ -10,7 +10,7 @@ from keras import ops
 from nnss_utils.errors import check_number
 
 POWER_RANGE = (1 / 64, 1.0)
-FLOOR = 1e-12  # magnitude below which a bin counts as silent: keeps powers below 1 and their gradients finite
+FLOOR = 1e-8  # magnitude (-160 dB) below which a bin counts as silent: keeps powers and gradients finite
 
 
 def check_power(power: float) -> None:
@@ -38,11 +38,11 @@ def _scale_pairs(pairs, exponent: float, floor: float):
     return pairs * ops.power(ops.maximum(energy, floor**2), exponent / 2)
 
 
-def normalize_pairs(pairs, power: float):
+def normalize_pairs(pairs, power: float, floor: float = FLOOR):
     """Do what `normalize` does on a tensor of pairs (..., 2): real, imaginary."""
-    return pairs if power == 1 else _scale_pairs(pairs, power - 1, 1e-8)
+    return pairs if power == 1 else _scale_pairs(pairs, power - 1, floor)
 
 
 def denormalize_pairs(pairs, power: float):
     """Do what `denormalize` does on a tensor of pairs (..., 2): real, imaginary."""
-    return pairs if power == 1 else _scale_pairs(pairs, 1 / power - 1, 1e-8**power)
+    return pairs if power == 1 else _scale_pairs(pairs, 1 / power - 1, FLOOR**power)

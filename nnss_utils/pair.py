@@ -53,6 +53,10 @@ def load_pair(midi: str | Path, wav: str | Path) -> Pair:
     found in it. Of several channels the left is taken. The offset between both is corrected; the jitter that
     remains bounds the bandwidth that can be learnt (notebook 02_phase_analysis).
     """
+    if not (midi and wav):
+        raise InputError(
+            f"midi={str(midi)!r}, wav={str(wav)!r}: a pair of your own needs both, the MIDI file and its WAV"
+        )
     notes = read_midi(midi)
     audio = read_wav(wav)
     last = max(note.end for note in notes)
@@ -63,8 +67,8 @@ def load_pair(midi: str | Path, wav: str | Path) -> Pair:
         )
     timing = measure_timing(audio, notes)
     print(
-        f"{Path(wav).name}: onsets {timing.offset_ms:+.2f} ms behind {Path(midi).name}, jitter {timing.jitter_ms:.2f} ms "
-        f"({timing.onsets} onsets)"
+        f"{Path(wav).name}: onsets {timing.offset_ms:+.2f} ms behind {Path(midi).name}, "
+        f"jitter {timing.jitter_ms:.2f} ms ({timing.onsets} onsets)"
     )
     if abs(timing.offset_ms) >= LEAST_CORRECTION_MS:
         shift = round(timing.offset_ms / 1000 * SAMPLE_RATE)
@@ -79,21 +83,25 @@ def load_pair(midi: str | Path, wav: str | Path) -> Pair:
 
 def read_wav(path: str | Path) -> np.ndarray:
     """Return the left channel of a sound file, float32 (samples,); raises `InputError` unless it is 44.1 kHz."""
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise InputError(f"WAV file {path} does not exist; give the path of a 44.1 kHz WAV file")
     try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            if file.samplerate != SAMPLE_RATE:
+                raise InputError(f"{path} has {file.samplerate} Hz; convert it to {SAMPLE_RATE} Hz and give that file")
+            if file.channels > 1:
+                print(f"{shown(path)}: {file.channels} channels, the left one is taken (a mix would cancel partials)")
+            parts = [part[:, 0].copy() for part in file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True)]
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
-    if rate != SAMPLE_RATE:
-        raise InputError(f"{path} has {rate} Hz; convert it to {SAMPLE_RATE} Hz, e.g. sox in.wav -r {SAMPLE_RATE} out.wav")
-    if not np.all(np.isfinite(audio)):
+    audio = np.concatenate([np.zeros(0, np.float32), *parts])
+    peak = max(audio.max(initial=0), -audio.min(initial=0))
+    if not np.isfinite(peak):
         raise InputError(f"{path} has samples that are not numbers; export it again")
-    if audio.shape[1] > 1:
-        print(f"{shown(Path(path))}: {audio.shape[1]} channels, the left one is taken (a mix would cancel partials)")
-    if len(audio) == 0 or np.abs(audio[:, 0]).max() < 1e-4:
+    if peak < 1e-4:
         raise InputError(f"{path} is silent in its left channel; export it with the instrument sounding")
-    return np.ascontiguousarray(audio[:, 0])
+    return audio
 
 
 def measure_timing(audio: np.ndarray, notes: Sequence[Note]) -> Timing:

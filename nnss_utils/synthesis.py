@@ -4,7 +4,8 @@ A mask network makes one voice at a time, its frames counted from the note's own
 same wherever it stands; voices are batched, resynthesized and added. A direct network hears the whole mix.
 """
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from nnss_utils.midi import Note, check_range
 from nnss_utils.modelfile import TrainedModel
 from nnss_utils.normalization import denormalize_pairs
 from nnss_utils.paths import shown, whole_file
-from nnss_utils.sampling import as_pairs, copy_segment, example_samples, voice_inputs
+from nnss_utils.sampling import as_pairs, example_samples, voice_inputs
 from nnss_utils.spectral import (
     SAMPLE_RATE,
     Spectral,
@@ -38,7 +39,10 @@ from nnss_utils.spectral import (
 
 SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
 FRAMES_AT_ONCE = 4096  # frames in one call of a single-frame network
-CHUNK, CONTEXT = 96, 16  # frames a recurrent network hears at once, and of these those only for context, each side
+CHUNK, CONTEXT = (
+    96,
+    16,
+)  # frames a recurrent network hears at once, and of these those only for context, each side
 BLOCK_SECONDS = 4.0
 
 
@@ -52,7 +56,13 @@ def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = T
     make = _voices if model.settings.network.per_voice else _mix
     last = max((sum(samples_of(note)) for note in notes), default=0)
     total = last + round(model.settings.codification.release * SAMPLE_RATE)
-    bar = tqdm(total=round(total / SAMPLE_RATE, 2), desc="synthesizing", unit="s", disable=not progress, bar_format=BAR)
+    bar = tqdm(
+        total=round(total / SAMPLE_RATE, 2),
+        desc="synthesizing",
+        unit="s",
+        disable=not progress,
+        bar_format=BAR,
+    )
     with bar:
         for block in make(notes, model, total):
             yield block
@@ -196,12 +206,11 @@ def _mix(notes: Sequence[Note], model: TrainedModel, total: int) -> Iterator[np.
 
     block = round(BLOCK_SECONDS * spectral.rate / spectral.frame_step) * spectral.frame_step
     margin = -(-(spectral.frame_length // spectral.frame_step + CONTEXT) // o) * o * spectral.frame_step
-    codification = codify(notes, total, settings.codification, model.tuning).sum(axis=0)
     for begin in range(0, total * o, block):
         count = (block + 2 * margin) // spectral.frame_step
         first = begin - margin
-        segment = np.zeros(example_samples(spectral, count) // o + 1, np.float32)
-        copy_segment(codification, first // o, segment)
+        width = example_samples(spectral, count) // o + 1
+        segment = codify(notes, width, settings.codification, model.tuning, first // o).sum(axis=0)
         windows = np.lib.stride_tricks.sliding_window_view(oversample(segment, o), spectral.frame_length)
         spectra = frames_to_spectra(windows[:: spectral.frame_step][:count], spectral) * np.float32(spectral.scale)
         if spectral.heterodyne:
@@ -226,28 +235,35 @@ class Written:
     scale: float
 
 
-def write_wav(path: Path, blocks: Iterator[np.ndarray] | np.ndarray, output: str = "16-bit") -> Written:
+def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str = "16-bit") -> Written:
     """Write float32 blocks as a WAV of 44.1 kHz mono, "16-bit" or "float", whole or not at all.
 
     A peak above 1 is never clipped: it is reported and the whole is scaled to peak at 1.
     """
     check_choice("output", output, tuple(SUBTYPES))
-    blocks = [blocks] if isinstance(blocks, np.ndarray) else blocks
-    peak, samples = 0.0, 0
-    with whole_file(Path(path).with_suffix(".float.wav")) as first:
-        with soundfile.SoundFile(first, "w", SAMPLE_RATE, 1, "FLOAT") as file:
-            for block in blocks:
-                if not np.all(np.isfinite(block)):
-                    raise InputError(f"the sound for {shown(path)} has values that are not numbers; train the model again")
-                file.write(block)
-                peak, samples = max(peak, float(np.abs(block).max(initial=0))), samples + len(block)
-    unscaled = Path(path).with_suffix(".float.wav")
-    scale = min(1.0, 1 / peak) if peak > 0 else 1.0
-    if scale < 1:
-        print(f"{shown(path)}: peak {peak:.2f} is above 1; scaled by {20 * np.log10(scale):.1f} dB, nothing clipped")
-    with whole_file(Path(path)) as part, soundfile.SoundFile(unscaled) as source:
-        with soundfile.SoundFile(part, "w", SAMPLE_RATE, 1, SUBTYPES[output]) as file:
-            for block in source.blocks(SAMPLE_RATE * 10, dtype="float32"):
-                file.write(block * np.float32(scale))
-    unscaled.unlink()
-    return Written(Path(path), samples, peak, scale)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        unscaled = Path(folder) / "float.wav"
+        samples, peak = _write_blocks(unscaled, [blocks] if isinstance(blocks, np.ndarray) else blocks, "FLOAT")
+        scale = 1 / peak if peak > 1 else 1.0
+        if scale < 1:
+            print(
+                f"{shown(path)}: peak {peak:.2f} is above 1; scaled by {20 * np.log10(scale):.1f} dB, nothing clipped"
+            )
+        with whole_file(path) as part, soundfile.SoundFile(unscaled) as source:
+            parts = source.blocks(10 * SAMPLE_RATE, dtype="float32")
+            _write_blocks(part, (block * np.float32(scale) for block in parts), SUBTYPES[output])
+    return Written(path, samples, peak, scale)
+
+
+def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str) -> tuple[int, float]:
+    """Write blocks as a WAV and return how many samples they have and their peak."""
+    samples, peak = 0, 0.0
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
+        for block in blocks:
+            if not np.all(np.isfinite(block)):
+                raise InputError("the sound has values that are not numbers; train the model again, more slowly")
+            file.write(block)
+            samples, peak = samples + len(block), max(peak, float(np.abs(block).max(initial=0)))
+    return samples, peak

@@ -21,7 +21,7 @@ from nnss_utils import losses, models
 from nnss_utils.config import Settings
 from nnss_utils.errors import InputError
 from nnss_utils.modelfile import TrainedModel, read_metadata, run_file, save_model
-from nnss_utils.normalization import denormalize_pairs, normalize_pairs
+from nnss_utils.normalization import FLOOR, denormalize_pairs, normalize_pairs
 from nnss_utils.pair import Pair
 from nnss_utils.paths import RUNS, shown, whole_file, write_json
 from nnss_utils.sampling import Batch, PairSampler
@@ -30,21 +30,28 @@ from nnss_utils.tuning import estimate_tuning
 CHECKPOINT_SECONDS = 60
 VALIDATION_STEPS = 50
 WARM_UP_STEPS = 30
+MIX_FLOOR = 1e-5  # magnitude (-100 dB): where voices cancel, a power's gradient would else drown all others
 
 
 class Trainer(keras.Model):
     """A network with its way from a batch to a normalized prediction; Keras does the steps."""
 
-    def __init__(self, network: keras.Model, settings: Settings, level: float) -> None:
-        """Wrap `network` to be trained by `settings`; its outputs and the loss count in units of `level`."""
+    def __init__(self, network: keras.Model, settings: Settings, level: float, *, mixed: bool = False) -> None:
+        """Wrap `network` to be trained by `settings`; its outputs and the loss count in units of `level`.
+
+        With `mixed`, voices are added before they are compared.
+        """
         super().__init__()
         self.network, self.settings, self.level = network, settings, level
+        self.floor = MIX_FLOOR if mixed else FLOOR
         power = settings.training.power
         loss = losses.LOSSES[settings.training.loss]
         rate = settings.training.learning_rate
         self.compile(
             optimizer=keras.optimizers.Adam(rate, global_clipnorm=1.0),
-            loss=lambda target, prediction: loss(normalize_pairs(target, power) / level, prediction / level),
+            loss=lambda target, prediction: loss(
+                normalize_pairs(target, power, self.floor) / level, prediction / level
+            ),
             jit_compile=True,
         )
 
@@ -59,7 +66,7 @@ class Trainer(keras.Model):
             return voices * gain**power
         sounds = denormalize_pairs(voices, power) * gain
         mixed = ops.segment_sum(sounds, inputs["example"], num_segments=self.settings.training.batch)
-        return normalize_pairs(mixed, power)
+        return normalize_pairs(mixed, power, self.floor)
 
 
 @dataclass
@@ -107,7 +114,7 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
     sampler = PairSampler(pair.notes, pair.audio, settings, tuning)
     network = models.build(settings.network, settings.spectral.bins)
     level = normalized_level(sampler.batch(0).target, settings.training.power)
-    trainer = Trainer(network, settings, level)
+    trainer = Trainer(network, settings, level, mixed=sampler.mixed)
     trainer(keras.tree.map_structure(ops.convert_to_tensor, _inputs(sampler.batch(0))))
     trainer.optimizer.build(trainer.trainable_variables)
     checkpoint = RUNS / settings.name / "checkpoint.npz"
@@ -125,7 +132,10 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
     }
     model = TrainedModel(network, settings, tuning, level, pair.instrument, low, high, summary)
     save_model(run_file(settings.name), model)
-    write_json(RUNS / settings.name / "training.json", {"settings": settings.to_dict(), **summary, **curves(progress)})
+    write_json(
+        RUNS / settings.name / "training.json",
+        {"settings": settings.to_dict(), **summary, **curves(progress)},
+    )
     checkpoint.unlink(missing_ok=True)
     return model
 
@@ -234,7 +244,12 @@ def _save(path: Path, trainer: Trainer, progress: Progress, identity: str) -> No
     """Write weights, optimizer and progress, whole or not at all."""
     arrays = {f"weight{i}": np.asarray(v) for i, v in enumerate(trainer.network.weights)}
     arrays |= {f"optimizer{i}": np.asarray(v) for i, v in enumerate(trainer.optimizer.variables)}
-    state = {"identity": identity, "step": progress.step, "seconds": progress.seconds, "validation": progress.validation}
+    state = {
+        "identity": identity,
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "validation": progress.validation,
+    }
     with whole_file(path) as part:
         np.savez(part, state=json.dumps(state), train_loss=np.array(progress.train_loss), **arrays)
 

@@ -181,7 +181,9 @@ def _smoothed(fits: dict[int, tuple[float, float, int]], low: int, high: int) ->
     table = {}
     for pitch in range(low, high + 1):
         nominal = equal_temperament(pitch)
-        f0, b, _ = fits.get(pitch, (nominal, 0.0, 0))
+        f0, b, used = fits.get(pitch, (nominal, 0.0, 0))
+        if used == 0:
+            f0, b = nominal, 0.0
         usual = usual_inharmonicity(pitch)
         if not 0.5 < b / usual < 2:
             f0, b = f0 * np.sqrt((1 + b) / (1 + usual)), usual  # keeps the first partial where it was read

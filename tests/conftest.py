@@ -29,7 +29,9 @@ def pair(piano) -> Pair:
 
 def small_settings(**changes) -> Settings:
     """Settings of a network that trains in seconds."""
-    return make_settings(**{"name": "small", "units": 64, "layers": 2, "batch": 128, "steps": 150, "holdout": 0.1} | changes)
+    return make_settings(
+        **{"name": "small", "units": 64, "layers": 2, "batch": 128, "steps": 400, "holdout": 0.1} | changes
+    )
 
 
 @pytest.fixture(scope="session")

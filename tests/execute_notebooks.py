@@ -8,7 +8,9 @@ import nbformat
 import papermill
 
 ROOT = Path(__file__).resolve().parent.parent
-NOISE = "metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.language_info.version metadata.widgets"
+NOISE = (
+    "metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.language_info.version metadata.widgets"
+)
 STRIP = ["--max-size", "250k", "--keep-count", "--keep-id", "--extra-keys", NOISE]
 
 
@@ -27,9 +29,7 @@ def execute(path: Path) -> None:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs = [
-                    output
-                    for output in cell.outputs
-                    if not is_heard(output) and output.get("name") != "stderr"
+                    output for output in cell.outputs if not is_heard(output) and output.get("name") != "stderr"
                 ]
         nbformat.write(notebook, done)
         subprocess.run([Path(sys.executable).parent / "nbstripout", *STRIP, done], check=True)

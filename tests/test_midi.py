@@ -97,7 +97,10 @@ def test_pedal_of_another_channel_and_pedal_after_the_release_change_nothing(tmp
 
 
 def test_notes_never_released_end_with_the_file(tmp_path):
-    assert spans(saved(tmp_path / "a.mid", [on(60), on(64, 480), off(64, 480)])) == [(60, 0.0, 1.0), (64, 0.5, 1.0)]
+    assert spans(saved(tmp_path / "a.mid", [on(60), on(64, 480), off(64, 480)])) == [
+        (60, 0.0, 1.0),
+        (64, 0.5, 1.0),
+    ]
 
 
 notes = st.lists(
@@ -132,7 +135,11 @@ def test_garbage_is_refused_in_one_line(tmp_path_factory, data, header):
 
 @pytest.mark.parametrize(
     ("tracks", "kind", "says"),
-    [([], 1, "no notes"), ([[on(35, channel=9), off(35, 10, channel=9)]], 1, "no notes"), ([[on(60), off(60, 9)]], 2, "type 2")],
+    [
+        ([], 1, "no notes"),
+        ([[on(35, channel=9), off(35, 10, channel=9)]], 1, "no notes"),
+        ([[on(60), off(60, 9)]], 2, "type 2"),
+    ],
 )
 def test_files_that_cannot_be_used(tmp_path, tracks, kind, says):
     with pytest.raises(InputError, match=says):

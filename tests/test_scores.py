@@ -1,5 +1,7 @@
 """The scores the project writes."""
 
+from itertools import pairwise
+
 import pytest
 
 from nnss_utils.errors import InputError
@@ -19,7 +21,11 @@ def test_the_prelude_has_35_bars_of_one_pattern():
     assert max(n.end for n in notes) == pytest.approx(35 * bar)
     for number in range(32):  # two halves alike, eight onsets each
         halves = [
-            [(round(n.start - number * bar - half, 6), n.pitch) for n in notes if half - 1e-6 <= n.start - number * bar < half + bar / 2 - 1e-6]
+            [
+                (round(n.start - number * bar - half, 6), n.pitch)
+                for n in notes
+                if half - 1e-6 <= n.start - number * bar < half + bar / 2 - 1e-6
+            ]
             for half in (0, bar / 2)
         ]
         assert halves[0] == halves[1] and len(halves[0]) == 8
@@ -30,7 +36,7 @@ def test_the_scale_goes_up_and_down_alone_with_varied_durations():
     notes = scale_sequence(48, 52, repetitions=2, shortest=0.2, longest=1.0, gap=0.3)
     assert [n.pitch for n in notes] == [48, 49, 50, 51, 52, 52, 51, 50, 49, 48] * 2
     assert all(n.velocity == 100 for n in notes)
-    for earlier, later in zip(notes, notes[1:], strict=False):
+    for earlier, later in pairwise(notes):
         assert later.start - earlier.end == pytest.approx(0.3)
     durations = [n.duration for n in notes]
     assert min(durations) == pytest.approx(0.2) and max(durations) == pytest.approx(1.0)
@@ -42,8 +48,19 @@ def test_the_scale_follows_its_seed():
     assert scale_sequence(seed=1) == scale_sequence(seed=1) != scale_sequence(seed=2)
 
 
-@pytest.mark.parametrize("bad", [{"low": 70, "high": 60}, {"low": -1}, {"high": 128}, {"repetitions": 0}, {"gap": -1.0},
-                                 {"shortest": 3.0, "longest": 1.0}, {"repetitions": 1.5}, {"longest": "2"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"low": 70, "high": 60},
+        {"low": -1},
+        {"high": 128},
+        {"repetitions": 0},
+        {"gap": -1.0},
+        {"shortest": 3.0, "longest": 1.0},
+        {"repetitions": 1.5},
+        {"longest": "2"},
+    ],
+)
 def test_bad_parameters_are_refused(bad):
     with pytest.raises(InputError):
         scale_sequence(**bad)

@@ -130,9 +130,21 @@ def test_oversampled_frames_keep_1024_bins():
     assert Spectral(8192, 1024, oversampling=4).frequencies()[-1] == pytest.approx(22050 * 1023 / 1024)
 
 
-@pytest.mark.parametrize("bad", [{"frame_length": 0}, {"frame_length": 2047}, {"frame_step": 0}, {"frame_step": 4096},
-                                 {"window": "welch"}, {"oversampling": 0}, {"frame_length": 2048.0}, {"heterodyne": "yes"},
-                                 {"kaiser_beta": -1}, {"oversampling": 3}])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"frame_length": 0},
+        {"frame_length": 2047},
+        {"frame_step": 0},
+        {"frame_step": 4096},
+        {"window": "welch"},
+        {"oversampling": 0},
+        {"frame_length": 2048.0},
+        {"heterodyne": "yes"},
+        {"kaiser_beta": -1},
+        {"oversampling": 3},
+    ],
+)
 def test_bad_parameters_are_refused(bad):
     with pytest.raises(InputError, match=next(iter(bad)) if bad != {"oversampling": 3} else "multiple"):
         Spectral(**bad)

@@ -1,0 +1,101 @@
+"""Both codifications against their formulas."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnss_utils.codification import ToneTable, codify, codify_mix, harmonic_tone, inharmonic, release_fade, two_sines
+from nnss_utils.config import Codification
+from nnss_utils.midi import Note
+from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils.tuning import Tuning, equal_temperament, partial_frequencies
+
+TUNING = Tuning(58, tuple(equal_temperament(p) for p in range(58, 65)), (3e-4,) * 7, ((),) * 7)
+
+
+def test_two_sines_are_the_seeds_formula():
+    code = two_sines([Note(0.01, 0.5, 60, 90)], 30_000)[0]
+    t = np.arange(30_000 - 441)
+    held = round(0.49 * SAMPLE_RATE)
+    expected = np.sin(np.pi * t * 60 / (127 * 1.5)) + np.sin(np.pi * t * (1 - t / (5 * SAMPLE_RATE)))
+    np.testing.assert_allclose(code[441:][:held], np.minimum(expected, 1)[:held], atol=1e-6)
+    assert not code[:441].any() and not code[441 + held :].any()
+
+
+def test_two_sines_of_note_60_sound_at_6945_hz():
+    code = two_sines([Note(0, 1, 60)], SAMPLE_RATE)[0]
+    spectrum = np.abs(np.fft.rfft(code))
+    assert np.argmax(spectrum) == pytest.approx(6945, abs=2)
+
+
+def test_the_sum_is_clipped_at_one_and_velocity_is_optional():
+    notes = [Note(0, 1, 60, 64), Note(0, 1, 64, 64)]
+    assert two_sines(notes, 44100).max() == 1
+    assert two_sines(notes, 44100).min() < -1.5
+    single = two_sines(notes[:1], 44100, velocity=True)
+    np.testing.assert_allclose(single.min(), two_sines(notes[:1], 44100).min() * 64 / 127, rtol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 511, 512, 513, 100_000])
+def test_the_tone_is_the_sum_of_its_partials_with_phase_zero(samples):
+    f = partial_frequencies(261.6, 3.2e-4)
+    t = np.arange(samples) / SAMPLE_RATE
+    expected = sum(np.sin(2 * np.pi * fh * t) / np.sqrt(h) for h, fh in enumerate(f, start=1))
+    tone = harmonic_tone(f, samples)
+    assert len(tone) == samples and tone[0] == 0
+    np.testing.assert_allclose(tone, expected, atol=2e-5)
+
+
+def test_partials_reach_20_khz():
+    tone = harmonic_tone(TUNING.partials(60), SAMPLE_RATE)
+    spectrum = np.abs(np.fft.rfft(tone * np.hanning(SAMPLE_RATE)))
+    top = TUNING.partials(60)[-1]
+    assert 19_000 < top <= 20_000
+    near = slice(round(top) - 100, round(top) + 100)
+    assert np.argmax(spectrum[near]) + near.start == pytest.approx(top, abs=2)
+    assert spectrum[round(top) + 100 :].max() < 0.01 * spectrum[near].max()
+
+
+def test_channels_of_a_note():
+    code = Codification(release=0.1)
+    tone, impulse = inharmonic([Note(0.5, 1.0, 60)], 2 * SAMPLE_RATE, TUNING, code)
+    start, held = SAMPLE_RATE // 2, SAMPLE_RATE // 2
+    assert {int(i): float(impulse[i]) for i in np.flatnonzero(impulse)} == pytest.approx(
+        {start: 1.0, start + held: -0.2}
+    )
+    assert not tone[: start + 1].any() and not tone[start + held + 4410 :].any()
+    plain = harmonic_tone(TUNING.partials(60), held)
+    np.testing.assert_array_equal(tone[start : start + held], plain)
+    fade = release_fade(0.1)
+    assert fade[0] == 1 and fade[-1] < 1e-5 and np.all(np.diff(fade) < 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=st.integers(-9000, 30_000), width=st.integers(1, 9000), held=st.integers(1, 12_000))
+def test_a_part_of_a_voice_is_a_slice_of_the_whole(first, width, held):
+    note = Note(0, held / SAMPLE_RATE, 60)
+    table = ToneTable(TUNING, [note], Codification(release=0.05))
+    whole = np.zeros(60_000, np.float32)
+    voice = table.voice(note)
+    whole[10_000 : 10_000 + len(voice)] = voice
+    part = np.zeros(width, np.float32)
+    table.copy(part, 60, held, first)
+    np.testing.assert_array_equal(part, whole[10_000 + first :][:width])
+
+
+@pytest.mark.parametrize("kind", ["inharmonic", "two_sines"])
+def test_stretches_are_slices_of_the_whole(kind):
+    notes = [Note(0.013, 0.7, 60), Note(0.6, 1.4, 64, 50), Note(2.0, 2.5, 58)]
+    code = Codification(kind, velocity=True, release=0.2)
+    whole = codify(notes, 3 * SAMPLE_RATE, code, TUNING)
+    for first in (0, 20_000, 70_001):
+        np.testing.assert_allclose(codify(notes, 30_000, code, TUNING, first), whole[:, first:][:, :30_000], atol=1e-5)
+    np.testing.assert_allclose(codify_mix(notes, 3 * SAMPLE_RATE, code, TUNING), whole.sum(axis=0), atol=1e-5)
+
+
+def test_notes_cut_by_the_end_and_no_notes():
+    code = Codification()
+    assert inharmonic([Note(0, 5, 60)], 1000, TUNING, code).shape == (2, 1000)
+    assert not codify([], 1000, code, TUNING).any()
+    assert two_sines([Note(1, 2, 60)], 1000).shape == (1, 1000)

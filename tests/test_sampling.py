@@ -1,0 +1,139 @@
+"""Training examples are what they claim to be: the pair's own spectra at random samples."""
+
+import numpy as np
+import pytest
+
+from nnss_utils.config import make_settings
+from nnss_utils.errors import InputError
+from nnss_utils.instrument import samples_of
+from nnss_utils.midi import Note
+from nnss_utils.pair import make_pair
+from nnss_utils.sampling import PairSampler, holdout_blocks, impulse_spectra
+from nnss_utils.spectral import SAMPLE_RATE, Spectral, heterodyne, stft
+from nnss_utils.tuning import estimate_tuning
+
+
+def sampler(pair, **changes):
+    settings = make_settings(**{"batch": 64, "holdout": 0.1} | changes)
+    return PairSampler(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
+
+
+def complex_of(pairs):
+    return pairs.view(np.complex64)[..., 0]
+
+
+def test_batches_follow_from_their_number(pair):
+    a, b = sampler(pair), sampler(pair)
+    np.testing.assert_array_equal(a.batch(3).target, b.batch(3).target)
+    assert not np.array_equal(a.batch(3).target, a.batch(4).target)
+    assert not np.array_equal(a.batch(3).target, sampler(pair, seed=1).batch(3).target)
+
+
+def test_targets_are_the_spectra_of_the_audio(pair):
+    draw = sampler(pair)
+    first = draw._draw(np.random.default_rng([0, 1, 0]), validation=False)
+    target = complex_of(draw.batch(0).target)[:, 0]
+    spectral = Spectral()
+    padded = np.pad(pair.audio, 4096)
+    for at, row in list(zip(first, target, strict=True))[:10]:
+        frame = padded[at + 4096 : at + 4096 + 2048]
+        np.testing.assert_allclose(row, stft(frame, spectral, pad=False)[0] * spectral.scale, atol=1e-6)
+
+
+def test_validation_is_never_drawn_in_training(pair):
+    draw = sampler(pair)
+    blocks = holdout_blocks(len(pair.audio), 0.1)
+    assert sum(high - low for low, high in blocks) == pytest.approx(0.1 * len(pair.audio), rel=0.01)
+    for number in range(5):
+        first = draw._draw(np.random.default_rng(number), validation=False)
+        for low, high in blocks:
+            assert not np.any((first < high) & (first + 2048 > low))
+    first = draw._draw(np.random.default_rng(0), validation=True)
+    assert all(any(low <= at and at + 2048 <= high for low, high in blocks) for at in first)
+    assert sampler(pair, holdout=0.0).validation_batch() is None
+
+
+def test_a_batch_has_frames_before_around_and_long_after_onsets(pair):
+    since_on = sampler(pair, batch=512).batch(0).inputs["features"][:, 0]
+    tanh_8_ms = since_on[:, 7 + 2]
+    assert np.mean(tanh_8_ms < 0) > 0.03 and np.mean(tanh_8_ms > 0.99) > 0.5
+
+
+def test_sequences_of_overlapping_notes_become_voices_that_add_up(piano):
+    notes = [Note(0.2, 0.9, 60), Note(0.3, 0.8, 64), Note(0.35, 1.0, 62), Note(2.0, 2.5, 60)]
+    pair = make_pair(notes, piano)
+    draw = sampler(pair, batch=32, holdout=0.0, release=0.3)
+    assert draw.mixed
+    batch = draw.batch(0)
+    counts = np.bincount(batch.example[batch.inputs["gain"] > 0], minlength=32)
+    assert counts.max() >= 2 and len(batch.target) == 32
+    tones = complex_of(batch.inputs["tone"])[:, 0]
+    busiest = int(np.argmax(counts))
+    mix = tones[(batch.example == busiest) & (batch.inputs["gain"] > 0)].sum(axis=0)
+    pitches = batch.inputs["pitch"][(batch.example == busiest) & (batch.inputs["gain"] > 0), 0]
+    assert len(set(pitches)) == counts[busiest] and np.abs(mix).max() > 0
+
+
+def test_inputs_and_target_are_of_the_same_moment(pair):
+    """Sound the codification itself as the target: then the tone input is the target."""
+    tuning = estimate_tuning(pair.audio, pair.notes, 60, 64)
+    settings = make_settings(batch=64, holdout=0.0)
+    from nnss_utils.codification import inharmonic
+
+    tone = inharmonic(pair.notes, len(pair.audio) + SAMPLE_RATE, tuning, settings.codification)[0]
+    draw = PairSampler(pair.notes, tone, settings, tuning)
+    assert not draw.mixed
+    batch = draw.batch(0)
+    np.testing.assert_allclose(batch.inputs["tone"], batch.target, atol=1e-5)
+
+
+def test_direct_sequences_are_heterodyned_spectra_of_mix_and_audio(pair):
+    options = {"architecture": "direct_blstm", "codification": "two_sines", "frames": 6, "batch": 4}
+    draw = sampler(pair, **options)
+    first = draw._draw(np.random.default_rng([0, 1, 0]), validation=False)
+    batch = draw.batch(0)
+    assert batch.inputs["codification"].shape == batch.target.shape == (4, 6, 1024, 2)
+    spectral = Spectral()
+    segment = np.pad(pair.audio, 9000)[first[1] + 9000 :][: 2048 + 5 * 256]
+    expected = heterodyne(stft(segment, spectral, pad=False) * spectral.scale, spectral, int(first[1]))
+    np.testing.assert_allclose(complex_of(batch.target)[1], expected, atol=1e-5)
+
+
+def test_oversampled_frames_are_those_of_the_plain_rate(pair):
+    plain = sampler(pair, batch=16, holdout=0.0)
+    finer = sampler(pair, batch=16, holdout=0.0, oversampling=4, frame_length=8192, frame_step=1024)
+    for name in ("tone", "impulse"):
+        a, b = plain.batch(0).inputs[name], finer.batch(0).inputs[name]
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a[:, :, :900], b[:, :, :900], atol=0.02)
+    np.testing.assert_allclose(plain.batch(0).target[:, :, :900], finer.batch(0).target[:, :, :900], atol=1e-3)
+
+
+def test_the_impulse_has_its_own_spectrum_and_then_rings():
+    spectral = Spectral()
+    positions = np.array([2047, 1500, 1024])
+    spectra = impulse_spectra(positions, spectral, 0.3)
+    for position, row in zip(positions, spectra, strict=True):
+        impulse = np.zeros(2048, np.float32)
+        impulse[position] = 1
+        np.testing.assert_allclose(row, stft(impulse, spectral, pad=False)[0], atol=1e-4)
+    later = impulse_spectra(np.array([1024 - round(0.3 * SAMPLE_RATE)]), spectral, 0.3)
+    np.testing.assert_allclose(np.abs(later), np.exp(-1), rtol=1e-3)
+    still = impulse_spectra(np.array([0, -100, -5000]), spectral, 0.3)
+    turned = still * np.exp(-2j * np.pi * np.outer(-np.array([0, -100, -5000]), np.arange(1024)) / 2048)
+    assert np.abs(np.angle(turned[:, :])).max() < 1e-2  # each bin goes on at its own frequency
+    assert not impulse_spectra(np.array([2048, 5000]), spectral, 0.3).any()
+
+
+def test_pairs_too_short_for_their_frames_are_refused(piano):
+    pair = make_pair([Note(0.0, 0.2, 60)], piano)
+    with pytest.raises(InputError, match="too short"):
+        sampler(pair, architecture="mask_blstm", frames=512, holdout=0.2).validation_batch()
+
+
+def test_starts_count_from_the_note(pair):
+    draw = sampler(pair, holdout=0.0)
+    starts = np.array([samples_of(n)[0] for n in pair.notes])
+    first = draw._draw(np.random.default_rng(0), validation=False)
+    nearest = starts[np.argmin(np.abs(first[:, None] - starts), axis=1)]
+    assert np.abs(first - nearest).max() < 2 * SAMPLE_RATE

@@ -1,0 +1,153 @@
+"""Training: interrupted and resumed it is the same training; nothing half-written stays."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from conftest import small_settings
+
+from nnss_utils import training
+from nnss_utils.errors import InputError
+from nnss_utils.modelfile import load_model, run_file
+from nnss_utils.pair import Pair
+from nnss_utils.paths import RUNS, read_json
+
+
+def weights(model):
+    return [np.asarray(w) for w in model.network.weights]
+
+
+def test_it_learns_and_says_how(model):
+    record = read_json(RUNS / "small" / "training.json")
+    assert record["steps"] == 400 == len(record["train_curve"])
+    assert record["validation_loss"] < record["validation_curve"]["loss"][0]
+    assert record["train_loss"] < 0.5  # silence costs about 1
+    assert not list((RUNS / "small").glob("*checkpoint*")) and not list((RUNS / "small").glob(".*"))
+
+
+def test_the_same_parameters_give_the_same_network(pair):
+    first = training.train(pair, small_settings(name="twice", steps=8))
+    second = training.train(pair, small_settings(name="twice", steps=8))
+    for a, b in zip(weights(first), weights(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def interrupt_after(monkeypatch, steps, how):
+    """Call `how` once the progress bar shows so many steps."""
+    show = training._show
+
+    def hooked(bar, progress, settings):
+        show(bar, progress, settings)
+        if progress.step == steps:
+            how()
+
+    monkeypatch.setattr(training, "_show", hooked)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed_is_uninterrupted(pair, monkeypatch, capsys, number):
+    whole = training.train(pair, small_settings(name=f"whole{number}", steps=20))
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 9, lambda: os.kill(os.getpid(), number))
+        with pytest.raises(KeyboardInterrupt):
+            training.train(pair, small_settings(name=f"parts{number}", steps=20))
+    assert not run_file(f"parts{number}").exists()
+    assert "keeps step 9" in capsys.readouterr().out
+    resumed = training.train(pair, small_settings(name=f"parts{number}", steps=20))
+    assert "from step 9" in capsys.readouterr().out
+    for a, b in zip(weights(whole), weights(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    curves = [read_json(RUNS / f"{n}{number}" / "training.json")["train_curve"] for n in ("whole", "parts")]
+    assert curves[0] == curves[1] and len(curves[0]) == 20
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(pair, monkeypatch, capsys):
+    class Killed(Exception):
+        pass
+
+    def kill():
+        raise Killed
+
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 7, kill)
+        with pytest.raises(Killed):
+            training.train(pair, small_settings(name="killed", steps=12))
+    training.train(pair, small_settings(name="killed", steps=12))
+    assert "from step 6" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_other_parameters_is_not_used(pair, monkeypatch, capsys):
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            training.train(pair, small_settings(name="other", steps=6))
+    training.train(pair, small_settings(name="other", steps=6, power=0.25))
+    assert "starting anew" in capsys.readouterr().out
+
+
+def test_a_trained_model_is_known_by_its_parameters_and_its_pair(model, pair):
+    settings = small_settings()
+    assert training.is_trained(settings, pair)
+    assert not training.is_trained(small_settings(power=0.25), pair)
+    assert not training.is_trained(settings, Pair(pair.notes, pair.audio * 0.5, pair.instrument, ""))
+    assert load_model("small").training["fingerprint"] == training.fingerprint(settings, pair)
+
+
+def test_time_ends_a_training_and_its_learning_rate(pair):
+    model = training.train(pair, small_settings(name="timed", steps=100_000, seconds=4))
+    assert model.training["steps"] < 100_000 and 4 <= model.training["seconds"] < 8
+    settings = small_settings(steps=100)
+    early, late = training.Progress(step=50), training.Progress(step=99)
+    assert training.learning_rate(settings, early) > 10 * training.learning_rate(settings, late)
+    assert training.learning_rate(settings, training.Progress()) < settings.training.learning_rate / 10  # warm-up
+
+
+@pytest.mark.parametrize("power", [1 / 8, 1.0])
+def test_other_powers_train_too(pair, power):
+    model = training.train(pair, small_settings(name=f"power{power}", steps=60, power=power))
+    assert np.isfinite(model.training["train_loss"]) and model.training["train_loss"] < 1
+
+
+@pytest.mark.parametrize("architecture", ["mask_blstm", "direct_blstm"])
+def test_recurrent_networks_train(pair, architecture):
+    settings = small_settings(
+        name=architecture, architecture=architecture, layers=1, units=16, batch=8, frames=8, steps=5
+    )  # fmt: skip
+    assert np.isfinite(training.train(pair, settings).training["train_loss"])
+
+
+def test_overlapping_notes_train_on_their_sum(piano):
+    from nnss_utils.midi import Note
+    from nnss_utils.pair import make_pair
+
+    notes = [Note(0.3 * i, 0.3 * i + 0.5, 60 + (i * 7) % 5) for i in range(30)]
+    pair = make_pair(notes, piano)
+    model = training.train(pair, small_settings(name="mixed", steps=120, units=128))
+    assert model.training["train_loss"] < 0.6
+
+
+def test_a_silent_pair_and_a_diverging_training_say_so(pair):
+    silent = Pair(pair.notes, np.zeros_like(pair.audio), "x", "silence")
+    with pytest.raises(InputError, match="silent"):
+        training.train(silent, small_settings(name="silent", steps=3))
+    bad = pair.audio.copy()
+    bad[::1000] = np.nan
+    with pytest.raises(InputError, match="diverged"):
+        training.train(Pair(pair.notes, bad, "x", "nan"), small_settings(name="diverged", steps=3))
+    assert not run_file("silent").exists() and not run_file("diverged").exists()
+
+
+def test_signals_are_left_alone_outside_the_main_thread():
+    seen = []
+
+    def body():
+        with training.interruptible() as event:
+            seen.append(event.is_set())
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert seen == [False]
