@@ -4,6 +4,7 @@ A frame's phase counts from its own start, as in tf.signal.stft ("freqinv" in LT
 count from the signal's start ("timeinv"). The last bin (Nyquist) is dropped, as the seed does: 1024 of 2048.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -103,8 +104,12 @@ def frame_count(samples: int, spectral: Spectral) -> int:
 
 
 def lead(spectral: Spectral) -> int:
-    """Return by how many samples the first frame starts before the signal: all frames that touch it are made."""
-    return -(-spectral.frame_length // spectral.frame_step) * spectral.frame_step - spectral.frame_step
+    """Return by how many samples the first frame starts before the signal, so that all frames that touch it count.
+
+    A multiple of the step and of the oversampling: frames start on samples of the plain rate too.
+    """
+    unit = math.lcm(spectral.frame_step, spectral.oversampling)
+    return -(-(spectral.frame_length - spectral.frame_step) // unit) * unit
 
 
 def frames_to_spectra(frames: np.ndarray, spectral: Spectral) -> np.ndarray:

@@ -5,12 +5,15 @@ same wherever it stands; voices are batched, resynthesized and added. A direct n
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import keras
 import numpy as np
+import scipy.fft
 import soundfile
 from keras import ops
 from tqdm.auto import tqdm
@@ -31,8 +34,8 @@ from nnss_utils.spectral import (
     frames_to_spectra,
     heterodyne,
     inverse_heterodyne,
-    istft,
     lead,
+    overlap_add,
     oversample,
     undersample,
 )
@@ -53,20 +56,28 @@ def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = T
     """
     notes = sorted(notes)
     check_range(notes, model.low, model.high, f"the model {model.name}")
-    make = _voices if model.settings.network.per_voice else _mix
-    last = max((sum(samples_of(note)) for note in notes), default=0)
-    total = last + round(model.settings.codification.release * SAMPLE_RATE)
-    bar = tqdm(
-        total=round(total / SAMPLE_RATE, 2),
-        desc="synthesizing",
-        unit="s",
-        disable=not progress,
-        bar_format=BAR,
-    )
+    total = max((sum(samples_of(note)) for note in notes), default=0)
+    total += round(model.settings.codification.release * SAMPLE_RATE)
+    bar = tqdm(total=round(total / SAMPLE_RATE, 2), desc="synthesizing", unit="s", disable=not progress, bar_format=BAR)
+    pending = np.zeros(0, np.float32)  # sound from `at` on that later pieces may still add to
     with bar:
-        for block in make(notes, model, total):
-            yield block
-            bar.update(round(len(block) / SAMPLE_RATE, 2))
+        for at in range(0, total, block_samples(model)):
+            size = min(block_samples(model), total - at)
+            for first, piece in _pieces(notes, model, at, size):
+                begin = max(0, at - first)  # what lies before belongs to frames before the sound
+                last = first - at + len(piece)
+                pending = np.pad(pending, (0, max(0, last - len(pending))))
+                pending[first + begin - at : last] += piece[begin:]
+            pending = np.pad(pending, (0, max(0, size - len(pending))))
+            yield pending[:size]
+            pending = pending[size:].copy()
+            bar.update(round(size / SAMPLE_RATE, 2))
+
+
+def block_samples(model: TrainedModel) -> int:
+    """Return how many samples are made at a time: whole tiles of frames."""
+    tile = Tiling.of(model).core * model.settings.spectral.frame_step // model.settings.spectral.oversampling
+    return max(1, round(BLOCK_SECONDS * SAMPLE_RATE / tile)) * tile
 
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of sound, {remaining} left"
@@ -77,152 +88,124 @@ def render(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True)
     return np.concatenate([np.zeros(0, np.float32), *synthesize(notes, model, progress=progress)])
 
 
-def _voices(notes: Sequence[Note], model: TrainedModel, total: int) -> Iterator[np.ndarray]:
-    """Yield blocks of the sum of all voices; only voices that still sound are kept."""
-    forward = _voice_forward(model)
-    block = round(BLOCK_SECONDS * SAMPLE_RATE)
-    pending = np.zeros(0, np.float32)  # sound from `at` on that later voices may still add to
-    at = waiting = 0
-    while at < total:
-        begin = waiting
-        while waiting < len(notes) and samples_of(notes[waiting])[0] < at + block:
-            waiting += 1
-        for note, sound in _sounds(notes[begin:waiting], model, forward):
-            first = samples_of(note)[0] - at
-            pending = np.pad(pending, (0, max(0, first + len(sound) - len(pending))))
-            pending[first : first + len(sound)] += sound
-        size = min(block, total - at)
-        pending = np.pad(pending, (0, max(0, size - len(pending))))
-        yield pending[:size]
-        pending, at = pending[size:].copy(), at + size
+@dataclass(frozen=True)
+class Tiling:
+    """How frames are put before a network: `rows` tiles of `core` frames, with `context` more on each side."""
+
+    core: int
+    context: int
+    rows: int
+
+    @classmethod
+    def of(cls, model: TrainedModel) -> "Tiling":
+        """Return what suits the model's network; always the same shape, so that it is compiled once."""
+        o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
+        core, context, rows = (64, 16, 16) if model.settings.network.recurrent else (16, 0, 64)
+        return cls(-(-core // o) * o, -(-context // o) * o, rows)
+
+    @property
+    def frames(self) -> int:
+        """Frames of a tile with its context."""
+        return self.core + 2 * self.context
+
+    def batches(self, tiles: list) -> Iterator[list]:
+        """Yield the tiles in batches of `rows`."""
+        for begin in range(0, len(tiles), self.rows):
+            yield tiles[begin : begin + self.rows]
 
 
-def _sounds(notes: Sequence[Note], model: TrainedModel, forward) -> Iterator[tuple[Note, np.ndarray]]:
-    """Yield each note with its voice's sound, float32 (samples,): alike notes are made once."""
-    spectral, settings = model.settings.spectral, model.settings
+def _pieces(notes: Sequence[Note], model: TrainedModel, at: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first sample, sound) of all that begins in the samples at..at + size; pieces add up to the sound."""
+    if model.settings.network.per_voice:
+        starts = [samples_of(note)[0] for note in notes]
+        return _voice_pieces(notes[bisect_left(starts, at) : bisect_left(starts, at + size)], model)
+    return _mix_pieces(notes, model, at, size)
+
+
+def _voice_pieces(notes: Sequence[Note], model: TrainedModel) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first sample, sound) of every tile of every voice; alike notes are made once."""
+    settings, spectral, tiling = model.settings, model.settings.spectral, Tiling.of(model)
+    o, step = spectral.oversampling, spectral.frame_step
     alike: dict[tuple, list[Note]] = {}
     for note in notes:
         alike.setdefault((note.pitch, note.velocity, samples_of(note)[1]), []).append(note)
-    if not alike:
-        return
-    first = [same[0] for same in alike.values()]
-    table = ToneTable(model.tuning, first, settings.codification)
-    for group in _groups(first, settings.codification.release, spectral):
-        lengths = [(samples_of(note)[1] + len(table.fade)) * spectral.oversampling for note in group]
-        counts = [frame_count(length, spectral) for length in lengths]
-        spectra = forward(_group_inputs(group, counts, table, model))
-        for note, length, spectrum in zip(group, lengths, spectra, strict=True):
-            sound = undersample(istft(spectrum, spectral, length, exact=False), spectral.oversampling)
-            sound = sound * np.float32(velocity_gain(note.velocity))
-            for same in alike[note.pitch, note.velocity, samples_of(note)[1]]:
-                yield same, sound
+    distinct = [same[0] for same in alike.values()]
+    table = ToneTable(model.tuning, distinct, settings.codification)
+    tiles = []  # (note, first frame of the core, frames of the voice)
+    for note in distinct:
+        count = frame_count((samples_of(note)[1] + len(table.fade)) * o, spectral)
+        tiles += [(note, first, count) for first in range(0, count, tiling.core)]
+    for batch in tiling.batches(tiles):
+        starts = [((first - tiling.context) * step - lead(spectral)) // o for _, first, _ in batch]
+        inputs = voice_inputs([note for note, _, _ in batch], np.array(starts), table, settings, tiling.frames)
+        spectra = _forward(model, {name: inputs[name] for name in ("tone", "impulse", "features", "pitch")})
+        for (note, first, count), spectrum in zip(batch, spectra, strict=True):
+            held = samples_of(note)[1]
+            sound = _resynthesize(spectrum[: count - first], spectral) * np.float32(velocity_gain(note.velocity))
+            offset = (first * step - lead(spectral)) // o
+            begin = max(0, -offset)  # a voice begins with its note and ends with its release, to the sample
+            sound = sound[begin : max(begin, held + len(table.fade) - offset)]
+            for same in alike[note.pitch, note.velocity, held]:
+                yield samples_of(same)[0] + offset + begin, sound
 
 
-def _groups(notes: Sequence[Note], release: float, spectral: Spectral) -> Iterator[list[Note]]:
-    """Yield groups of notes of about FRAMES_AT_ONCE frames, notes of like length together."""
-    group: list[Note] = []
-    frames = 0
-    for note in sorted(notes, key=lambda n: n.duration):
-        count = frame_count(round((note.duration + release) * spectral.rate), spectral)
-        if group and frames + count > FRAMES_AT_ONCE:
-            yield group
-            group, frames = [], 0
-        group.append(note)
-        frames += count
-    if group:
-        yield group
+def _mix_pieces(notes: Sequence[Note], model: TrainedModel, at: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first sample, sound) of the tiles of a direct network whose frames begin in at..at + size."""
+    spectral, tiling = model.settings.spectral, Tiling.of(model)
+    o, step = spectral.oversampling, spectral.frame_step
+    tile = tiling.core * step
+    before = -(-lead(spectral) // tile) * tile if at == 0 else 0  # frames that begin before the sound
+    tiles = list(range(at * o - before, (at + size) * o, tile))
+    for batch in tiling.batches(tiles):
+        starts = [first - tiling.context * step for first in batch]
+        spectra = np.stack([_mix_spectra(notes, model, first, tiling.frames) for first in starts])
+        predicted = _forward(model, {"codification": as_pairs(spectra)})
+        for first, spectrum in zip(batch, predicted, strict=True):
+            spectrum = inverse_heterodyne(spectrum, spectral, first) if spectral.heterodyne else spectrum
+            yield first // o, _resynthesize(spectrum, spectral)
 
 
-def _group_inputs(notes: Sequence[Note], counts: list[int], table: ToneTable, model: TrainedModel) -> list[dict]:
-    """Return each voice's network inputs, all frames from the first that touches its note's start."""
-    offset = -(lead(model.settings.spectral) // model.settings.spectral.oversampling)
-    inputs = []
-    for note, count in zip(notes, counts, strict=True):
-        voice = voice_inputs([note], np.array([offset]), table, model.settings, count)
-        inputs.append({name: voice[name][0] for name in ("tone", "impulse", "features", "pitch")})
-    return inputs
+def _mix_spectra(notes: Sequence[Note], model: TrainedModel, first: int, frames: int) -> np.ndarray:
+    """Return the scaled spectra (frames, bins) of the codification from sample `first` (oversampled rate) on."""
+    spectral, o = model.settings.spectral, model.settings.spectral.oversampling
+    width = -(-example_samples(spectral, frames) // o)
+    sound = codify(notes, width, model.settings.codification, model.tuning, first // o).sum(axis=0)
+    windows = np.lib.stride_tricks.sliding_window_view(oversample(sound, o), spectral.frame_length)
+    spectra = frames_to_spectra(windows[:: spectral.frame_step][:frames], spectral) * np.float32(spectral.scale)
+    return heterodyne(spectra, spectral, first) if spectral.heterodyne else spectra
 
 
-def _voice_forward(model: TrainedModel):
-    """Return the function from voices' inputs to their spectra, complex64 (frames, bins) each."""
-    network, power, scale = model.network, model.settings.training.power, model.settings.spectral.scale
+def _resynthesize(spectrum: np.ndarray, spectral: Spectral) -> np.ndarray:
+    """Return the sound float32 (samples,) that frames (frames, bins) add, from the first frame's start on."""
+    frames = scipy.fft.irfft(spectrum, n=spectral.frame_length, axis=-1)
+    return undersample(overlap_add(frames, spectral), spectral.oversampling)
 
-    @_compiled
+
+def _forward(model: TrainedModel, inputs: dict) -> np.ndarray:
+    """Return a batch's predicted spectra complex64 (tiles, core, bins), denormalized, the context cut off."""
+    tiling = Tiling.of(model)
+    count = len(next(iter(inputs.values())))
+    padding = tiling.rows - count
+    padded = {name: np.pad(v, [(0, padding)] + [(0, 0)] * (v.ndim - 1)) for name, v in inputs.items()}
+    settings = model.settings
+    predict = _compiled(model.network, settings.network.per_voice, settings.training.power, model.level)
+    pairs = ops.convert_to_numpy(predict(padded))[:count, tiling.context : tiling.context + tiling.core]
+    return np.ascontiguousarray(pairs).view(np.complex64)[..., 0] / np.float32(settings.spectral.scale)
+
+
+@lru_cache(maxsize=4)
+def _compiled(network: keras.Model, per_voice: bool, power: float, level: float) -> Callable:
+    """Return the function from a batch's inputs to denormalized pairs, compiled where the backend can."""
+    predict = models.predict_voices if per_voice else models.predict_mix
+
     def forward(inputs):
-        normalized = models.predict_voices(network, inputs, power, model.level)
-        return denormalize_pairs(normalized, power) / scale
+        return denormalize_pairs(predict(network, inputs, power, level), power)
 
-    def single_frames(voices: list[dict]) -> list[np.ndarray]:
-        joined = {name: np.concatenate([v[name] for v in voices])[:, None] for name in voices[0]}
-        count = len(joined["pitch"])
-        padded = -(-count // 512) * 512  # few shapes, few compilations
-        joined = {name: np.pad(v, [(0, padded - count)] + [(0, 0)] * (v.ndim - 1)) for name, v in joined.items()}
-        spectra = _complex(forward(joined))[:count, 0]
-        return np.split(spectra, np.cumsum([len(v["pitch"]) for v in voices])[:-1])
-
-    def sequences(voices: list[dict]) -> list[np.ndarray]:
-        return [_chunked(lambda part: _complex(forward(part)), voice, len(voice["pitch"])) for voice in voices]
-
-    return sequences if model.settings.network.recurrent else single_frames
-
-
-def _chunked(forward, inputs: dict, count: int) -> np.ndarray:
-    """Return the output (count, bins) of a sequence network heard in overlapping chunks of one length."""
-    step = CHUNK - 2 * CONTEXT
-    chunks = -(-count // step)
-    padding = (CONTEXT, chunks * step + CONTEXT - count)
-    parts = {}
-    for name, value in inputs.items():
-        whole = np.pad(value, [padding] + [(0, 0)] * (value.ndim - 1), mode="edge" if value.ndim < 3 else "constant")
-        parts[name] = np.stack([whole[i * step : i * step + CHUNK] for i in range(chunks)])
-    out = [forward({name: value[i : i + 16] for name, value in parts.items()}) for i in range(0, chunks, 16)]
-    inner = np.concatenate(out)[:, CONTEXT : CHUNK - CONTEXT]
-    return inner.reshape(-1, inner.shape[-1])[:count]
-
-
-def _compiled(function):
-    """Return `function` compiled where the backend can."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
-        return tensorflow.function(function, jit_compile=True, reduce_retracing=True)
-    return function
-
-
-def _complex(pairs) -> np.ndarray:
-    """Return complex64 (...) of a backend's pairs (..., 2)."""
-    return np.ascontiguousarray(ops.convert_to_numpy(pairs)).view(np.complex64)[..., 0]
-
-
-def _mix(notes: Sequence[Note], model: TrainedModel, total: int) -> Iterator[np.ndarray]:
-    """Yield blocks of a direct network's sound: each block is made with a margin of frames on both sides."""
-    settings, spectral = model.settings, model.settings.spectral
-    network, power, o = model.network, settings.training.power, spectral.oversampling
-
-    @_compiled
-    def forward(inputs):
-        normalized = models.predict_mix(network, inputs, power, model.level)
-        return denormalize_pairs(normalized, power) / spectral.scale
-
-    block = round(BLOCK_SECONDS * spectral.rate / spectral.frame_step) * spectral.frame_step
-    margin = -(-(spectral.frame_length // spectral.frame_step + CONTEXT) // o) * o * spectral.frame_step
-    for begin in range(0, total * o, block):
-        count = (block + 2 * margin) // spectral.frame_step
-        first = begin - margin
-        width = example_samples(spectral, count) // o + 1
-        segment = codify(notes, width, settings.codification, model.tuning, first // o).sum(axis=0)
-        windows = np.lib.stride_tricks.sliding_window_view(oversample(segment, o), spectral.frame_length)
-        spectra = frames_to_spectra(windows[:: spectral.frame_step][:count], spectral) * np.float32(spectral.scale)
-        if spectral.heterodyne:
-            spectra = heterodyne(spectra, spectral, first)
-        inputs = {"codification": as_pairs(spectra)}
-        spectra = _chunked(lambda part: _complex(forward(part)), inputs, count)
-        if spectral.heterodyne:
-            spectra = inverse_heterodyne(spectra, spectral, first)
-        sound = istft(spectra, spectral, count * spectral.frame_step - lead(spectral), exact=False)
-        sound = sound[margin - lead(spectral) :][:block]
-        size = min(block, total * o - begin)
-        yield undersample(sound[:size], o)
+        return tensorflow.function(forward, jit_compile=True)
+    return forward
 
 
 @dataclass(frozen=True)
