@@ -3,7 +3,7 @@
 The block diagram is the file list (notebook 01_codification draws it):
 
     midi, scores -> codification (tuning) -> spectral -> normalization -> models -> synthesis -> metrics
-    instrument (samples, pair) -> sampling, losses -> training
+    instrument (samples, soundfont, pair) -> sampling, losses -> training (checkpoint)
 """
 
 import os

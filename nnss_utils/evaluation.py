@@ -14,11 +14,11 @@ from nnss_utils.errors import InputError
 from nnss_utils.instrument import load_instrument, on_grid
 from nnss_utils.midi import Note, read_midi
 from nnss_utils.modelfile import TrainedModel
-from nnss_utils.pair import read_wav
 from nnss_utils.paths import RENDERS, RESULTS, safe_name, write_json
 from nnss_utils.scores import SCORES
 from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.synthesis import render, write_wav
+from nnss_utils.synthesis import render
+from nnss_utils.wav import read_wav, write_wav
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import scipy.signal
-import soundfile
 
 from nnss_utils.errors import InputError
 from nnss_utils.instrument import Instrument, on_grid
 from nnss_utils.midi import Note, read_midi
-from nnss_utils.paths import shown
 from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils.wav import read_wav
 
 HOP = 64  # samples between two values of the onset envelope
 FARTHEST = 5.0  # s between a WAV and its MIDI that the coarse search covers
@@ -79,29 +78,6 @@ def load_pair(midi: str | Path, wav: str | Path) -> Pair:
         f"offset {timing.offset_ms:.2f} ms (corrected), jitter {timing.jitter_ms:.2f} ms"
     )
     return Pair(tuple(notes), audio, f"own recording {Path(wav).name}", description)
-
-
-def read_wav(path: str | Path) -> np.ndarray:
-    """Return the left channel of a sound file, float32 (samples,); raises `InputError` unless it is 44.1 kHz."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"WAV file {path} does not exist; give the path of a 44.1 kHz WAV file")
-    try:
-        with soundfile.SoundFile(path) as file:
-            if file.samplerate != SAMPLE_RATE:
-                raise InputError(f"{path} has {file.samplerate} Hz; convert it to {SAMPLE_RATE} Hz and give that file")
-            if file.channels > 1:
-                print(f"{shown(path)}: {file.channels} channels, the left one is taken (a mix would cancel partials)")
-            parts = [part[:, 0].copy() for part in file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True)]
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
-    audio = np.concatenate([np.zeros(0, np.float32), *parts])
-    peak = max(audio.max(initial=0), -audio.min(initial=0))
-    if not np.isfinite(peak):
-        raise InputError(f"{path} has samples that are not numbers; export it again")
-    if peak < 1e-4:
-        raise InputError(f"{path} is silent in its left channel; export it with the instrument sounding")
-    return audio
 
 
 def measure_timing(audio: np.ndarray, notes: Sequence[Note]) -> Timing:

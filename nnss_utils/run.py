@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
 
 from nnss_utils import evaluation, plots, training
-from nnss_utils.config import Settings
+from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.instrument import SampledPiano
 from nnss_utils.midi import write_midi
@@ -18,24 +18,22 @@ from nnss_utils.modelfile import TrainedModel, load_model, run_file
 from nnss_utils.pair import Pair, make_pair
 from nnss_utils.paths import CACHE, RUNS, read_json, shown
 from nnss_utils.scores import SCORES, scale_sequence
-from nnss_utils.synthesis import write_wav
-
-NAME = "default"
+from nnss_utils.wav import write_wav
 
 
 def main() -> None:
     """Make the pair, train, render and measure the pieces by Bach, and say where everything is."""
     pair = make_scale_pair()
-    settings = Settings(name=NAME)
+    settings = make_settings()
     if training.is_trained(settings, pair):
-        print(f"training: {shown(run_file(NAME))} is up to date")
-        model = load_model(NAME)
+        print(f"training: {shown(run_file(settings.name))} is up to date")
+        model = load_model(settings.name)
     else:
         model = training.train(pair, settings)
-    figure, _ = plots.loss_curves(read_json(RUNS / NAME / "training.json"))
-    plots.save_figure(figure, RUNS / NAME / "loss.png")
-    results = {score: evaluate_score(score, model) for score in SCORES}
-    report(results)
+        figure, _ = plots.loss_curves(read_json(RUNS / settings.name / "training.json"))
+        plots.save_figure(figure, RUNS / settings.name / "loss.png")
+    report({score: evaluate_score(score, model) for score in SCORES})
+    print(f"model: {shown(run_file(settings.name))}; its loss curve: {shown(RUNS / settings.name / 'loss.png')}")
 
 
 def make_scale_pair() -> Pair:
@@ -93,7 +91,6 @@ def report(results: dict[str, dict]) -> None:
         print(f"  sound     {shown(folder / 'prediction.wav')} (network), {shown(folder / 'target.wav')} (instrument)")
         print("  pictures  " + ", ".join(shown(path) for path in sorted(Path(folder).glob("*.png"))))
         print(f"  measures  {shown(evaluation.result_file(score))}")
-    print(f"model: {shown(run_file(NAME))}; its loss curve: {shown(RUNS / NAME / 'loss.png')}")
 
 
 if __name__ == "__main__":

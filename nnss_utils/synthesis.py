@@ -4,28 +4,23 @@ A mask network makes one voice at a time, its frames counted from the note's own
 same wherever it stands; voices are batched, resynthesized and added. A direct network hears the whole mix.
 """
 
-import tempfile
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import keras
 import numpy as np
 import scipy.fft
-import soundfile
 from keras import ops
 from tqdm.auto import tqdm
 
 from nnss_utils import models
 from nnss_utils.codification import ToneTable, codify
-from nnss_utils.errors import InputError, check_choice
 from nnss_utils.instrument import samples_of, velocity_gain
 from nnss_utils.midi import Note, check_range
 from nnss_utils.modelfile import TrainedModel
 from nnss_utils.normalization import denormalize_pairs
-from nnss_utils.paths import shown, whole_file
 from nnss_utils.sampling import as_pairs, example_samples, voice_inputs
 from nnss_utils.spectral import (
     SAMPLE_RATE,
@@ -40,7 +35,6 @@ from nnss_utils.spectral import (
     undersample,
 )
 
-SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
 FRAMES_AT_ONCE = 4096  # frames in one call of a single-frame network
 CHUNK, CONTEXT = (
     96,
@@ -58,7 +52,7 @@ def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = T
     check_range(notes, model.low, model.high, f"the model {model.name}")
     total = max((sum(samples_of(note)) for note in notes), default=0)
     total += round(model.settings.codification.release * SAMPLE_RATE)
-    bar = tqdm(total=round(total / SAMPLE_RATE, 2), desc="synthesizing", unit="s", disable=not progress, bar_format=BAR)
+    bar = tqdm(total=total, desc="synthesizing", unit_scale=1 / SAMPLE_RATE, disable=not progress, bar_format=BAR)
     pending = np.zeros(0, np.float32)  # sound from `at` on that later pieces may still add to
     with bar:
         for at in range(0, total, block_samples(model)):
@@ -71,7 +65,7 @@ def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = T
             pending = np.pad(pending, (0, max(0, size - len(pending))))
             yield pending[:size]
             pending = pending[size:].copy()
-            bar.update(round(size / SAMPLE_RATE, 2))
+            bar.update(size)
 
 
 def block_samples(model: TrainedModel) -> int:
@@ -206,47 +200,3 @@ def _compiled(network: keras.Model, per_voice: bool, power: float, level: float)
 
         return tensorflow.function(forward, jit_compile=True)
     return forward
-
-
-@dataclass(frozen=True)
-class Written:
-    """What `write_wav` did: where, how many samples, the peak before scaling and the scale applied (1 if none)."""
-
-    path: Path
-    samples: int
-    peak: float
-    scale: float
-
-
-def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str = "16-bit") -> Written:
-    """Write float32 blocks as a WAV of 44.1 kHz mono, "16-bit" or "float", whole or not at all.
-
-    A peak above 1 is never clipped: it is reported and the whole is scaled to peak at 1.
-    """
-    check_choice("output", output, tuple(SUBTYPES))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        unscaled = Path(folder) / "float.wav"
-        samples, peak = _write_blocks(unscaled, [blocks] if isinstance(blocks, np.ndarray) else blocks, "FLOAT")
-        scale = 1 / peak if peak > 1 else 1.0
-        if scale < 1:
-            print(
-                f"{shown(path)}: peak {peak:.2f} is above 1; scaled by {20 * np.log10(scale):.1f} dB, nothing clipped"
-            )
-        with whole_file(path) as part, soundfile.SoundFile(unscaled) as source:
-            parts = source.blocks(10 * SAMPLE_RATE, dtype="float32")
-            _write_blocks(part, (block * np.float32(scale) for block in parts), SUBTYPES[output])
-    return Written(path, samples, peak, scale)
-
-
-def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str) -> tuple[int, float]:
-    """Write blocks as a WAV and return how many samples they have and their peak."""
-    samples, peak = 0, 0.0
-    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
-        for block in blocks:
-            if not np.all(np.isfinite(block)):
-                raise InputError("the sound has values that are not numbers; train the model again, more slowly")
-            file.write(block)
-            samples, peak = samples + len(block), max(peak, float(np.abs(block).max(initial=0)))
-    return samples, peak

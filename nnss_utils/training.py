@@ -3,13 +3,9 @@
 import hashlib
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -18,12 +14,13 @@ from keras import ops
 from tqdm.auto import tqdm
 
 from nnss_utils import losses, models
+from nnss_utils.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
 from nnss_utils.config import Settings
 from nnss_utils.errors import InputError
 from nnss_utils.modelfile import TrainedModel, read_metadata, run_file, save_model
 from nnss_utils.normalization import FLOOR, denormalize_pairs, normalize_pairs
 from nnss_utils.pair import Pair
-from nnss_utils.paths import RUNS, shown, whole_file, write_json
+from nnss_utils.paths import RUNS, shown, write_json
 from nnss_utils.sampling import Batch, PairSampler
 from nnss_utils.tuning import estimate_tuning
 
@@ -69,16 +66,6 @@ class Trainer(keras.Model):
         return normalize_pairs(mixed, power, self.floor)
 
 
-@dataclass
-class Progress:
-    """Where a training stands: steps and seconds done, and the losses so far."""
-
-    step: int = 0
-    seconds: float = 0.0
-    train_loss: list[float] = field(default_factory=list)
-    validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
-
-
 def fingerprint(settings: Settings, pair: Pair) -> str:
     """Return a digest of all that decides what a training makes."""
     digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
@@ -119,7 +106,7 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
     trainer.optimizer.build(trainer.trainable_variables)
     checkpoint = RUNS / settings.name / "checkpoint.npz"
     identity = fingerprint(settings, pair)
-    progress = _restore(checkpoint, trainer, identity)
+    progress = restore_checkpoint(checkpoint, network, trainer.optimizer, identity)
     _loop(trainer, sampler, progress, checkpoint, identity)
     summary = {
         "fingerprint": identity,
@@ -164,7 +151,6 @@ def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint
     validation = sampler.validation_batch()
     begun, before = time.monotonic(), progress.seconds
     saved = begun
-    # the interpreter's own stack: with a network in TensorFlow's threads, one thread keeps ahead
     with (
         interruptible() as interrupted,
         ThreadPoolExecutor(1) as pool,
@@ -189,12 +175,12 @@ def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint
                 progress.validation.append((progress.step, value))
             _show(bar, progress, settings)
             if interrupted.is_set() and not last:
-                _save(checkpoint, trainer, progress, identity)
+                save_checkpoint(checkpoint, trainer.network, trainer.optimizer, progress, identity)
                 bar.close()
                 print(f"interrupted; {shown(checkpoint)} keeps step {progress.step}: run the same again to go on")
                 raise KeyboardInterrupt
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                _save(checkpoint, trainer, progress, identity)
+                save_checkpoint(checkpoint, trainer.network, trainer.optimizer, progress, identity)
                 saved = time.monotonic()
 
 
@@ -222,51 +208,3 @@ def _ahead(pool: ThreadPoolExecutor, sampler: PairSampler, first: int, last: int
         if number < last:
             waiting.append(pool.submit(sampler.batch, number))
         yield batch
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and termination into an event, so that a step is never cut in two (main thread only)."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    former = [signal.signal(s, lambda *_: event.set()) for s in signals]
-    try:
-        yield event
-    finally:
-        for s, handler in zip(signals, former, strict=True):
-            signal.signal(s, handler)
-
-
-def _save(path: Path, trainer: Trainer, progress: Progress, identity: str) -> None:
-    """Write weights, optimizer and progress, whole or not at all."""
-    arrays = {f"weight{i}": np.asarray(v) for i, v in enumerate(trainer.network.weights)}
-    arrays |= {f"optimizer{i}": np.asarray(v) for i, v in enumerate(trainer.optimizer.variables)}
-    state = {
-        "identity": identity,
-        "step": progress.step,
-        "seconds": progress.seconds,
-        "validation": progress.validation,
-    }
-    with whole_file(path) as part:
-        np.savez(part, state=json.dumps(state), train_loss=np.array(progress.train_loss), **arrays)
-
-
-def _restore(path: Path, trainer: Trainer, identity: str) -> Progress:
-    """Put a checkpoint of the same settings and pair back into the trainer; return where it stood."""
-    if not path.is_file():
-        return Progress()
-    with np.load(path, allow_pickle=False) as saved:
-        state = json.loads(str(saved["state"]))
-        if state["identity"] != identity:
-            print(f"{shown(path)} is of other settings or another pair: starting anew")
-            return Progress()
-        for i, variable in enumerate(trainer.network.weights):
-            variable.assign(saved[f"weight{i}"])
-        for i, variable in enumerate(trainer.optimizer.variables):
-            variable.assign(saved[f"optimizer{i}"])
-        print(f"going on from step {state['step']} of {shown(path)}")
-        validation = [tuple(pair) for pair in state["validation"]]
-        return Progress(state["step"], state["seconds"], saved["train_loss"].tolist(), validation)

@@ -8,7 +8,8 @@ from conftest import small_settings
 from nnss_utils import synthesis, training
 from nnss_utils.errors import InputError
 from nnss_utils.midi import Note
-from nnss_utils.synthesis import render, synthesize, write_wav
+from nnss_utils.synthesis import render, synthesize
+from nnss_utils.wav import write_wav
 
 
 def test_a_note_sounds_the_same_wherever_it_stands(model):

@@ -9,6 +9,7 @@ import pytest
 from conftest import small_settings
 
 from nnss_utils import training
+from nnss_utils.checkpoint import Progress, interruptible
 from nnss_utils.errors import InputError
 from nnss_utils.modelfile import load_model, run_file
 from nnss_utils.pair import Pair
@@ -88,6 +89,14 @@ def test_a_checkpoint_of_other_parameters_is_not_used(pair, monkeypatch, capsys)
     assert "starting anew" in capsys.readouterr().out
 
 
+def test_a_damaged_checkpoint_starts_anew(pair, capsys):
+    path = RUNS / "damaged" / "checkpoint.npz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PK nothing")
+    training.train(pair, small_settings(name="damaged", steps=2))
+    assert "is damaged: starting anew" in capsys.readouterr().out and not path.exists()
+
+
 def test_a_trained_model_is_known_by_its_parameters_and_its_pair(model, pair):
     settings = small_settings()
     assert training.is_trained(settings, pair)
@@ -100,9 +109,9 @@ def test_time_ends_a_training_and_its_learning_rate(pair):
     model = training.train(pair, small_settings(name="timed", steps=100_000, seconds=4))
     assert model.training["steps"] < 100_000 and 4 <= model.training["seconds"] < 8
     settings = small_settings(steps=100)
-    early, late = training.Progress(step=50), training.Progress(step=99)
+    early, late = Progress(step=50), Progress(step=99)
     assert training.learning_rate(settings, early) > 10 * training.learning_rate(settings, late)
-    assert training.learning_rate(settings, training.Progress()) < settings.training.learning_rate / 10  # warm-up
+    assert training.learning_rate(settings, Progress()) < settings.training.learning_rate / 10  # warm-up
 
 
 @pytest.mark.parametrize("power", [1 / 8, 1.0])
@@ -144,7 +153,7 @@ def test_signals_are_left_alone_outside_the_main_thread():
     seen = []
 
     def body():
-        with training.interruptible() as event:
+        with interruptible() as event:
             seen.append(event.is_set())
 
     thread = threading.Thread(target=body)

@@ -1,0 +1,82 @@
+"""WAV files, by soundfile: read with checks, written in blocks, whole or not at all, never clipped."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from nnss_utils.errors import InputError, check_choice
+from nnss_utils.paths import shown, whole_file
+from nnss_utils.spectral import SAMPLE_RATE
+
+SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
+
+
+def read_wav(path: str | Path) -> np.ndarray:
+    """Return the left channel of a sound file, float32 (samples,); raises `InputError` unless it is 44.1 kHz."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"WAV file {path} does not exist; give the path of a 44.1 kHz WAV file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.samplerate != SAMPLE_RATE:
+                raise InputError(f"{path} has {file.samplerate} Hz; convert it to {SAMPLE_RATE} Hz and give that file")
+            if file.channels > 1:
+                print(f"{shown(path)}: {file.channels} channels, the left one is taken (a mix would cancel partials)")
+            parts = [part[:, 0].copy() for part in file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True)]
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
+    audio = np.concatenate([np.zeros(0, np.float32), *parts])
+    peak = max(audio.max(initial=0), -audio.min(initial=0))
+    if not np.isfinite(peak):
+        raise InputError(f"{path} has samples that are not numbers; export it again")
+    if peak < 1e-4:
+        raise InputError(f"{path} is silent in its left channel; export it with the instrument sounding")
+    return audio
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_wav` did: where, how many samples, the peak before scaling and the scale applied (1 if none)."""
+
+    path: Path
+    samples: int
+    peak: float
+    scale: float
+
+
+def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str = "16-bit") -> Written:
+    """Write float32 blocks as a WAV of 44.1 kHz mono, "16-bit" or "float", whole or not at all.
+
+    A peak above 1 is never clipped: it is reported and the whole is scaled to peak at 1.
+    """
+    check_choice("output", output, tuple(SUBTYPES))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        unscaled = Path(folder) / "float.wav"
+        samples, peak = _write_blocks(unscaled, [blocks] if isinstance(blocks, np.ndarray) else blocks, "FLOAT")
+        scale = 1 / peak if peak > 1 else 1.0
+        if scale < 1:
+            print(
+                f"{shown(path)}: peak {peak:.2f} is above 1; scaled by {20 * np.log10(scale):.1f} dB, nothing clipped"
+            )
+        with whole_file(path) as part, soundfile.SoundFile(unscaled) as source:
+            parts = source.blocks(10 * SAMPLE_RATE, dtype="float32")
+            _write_blocks(part, (block * np.float32(scale) for block in parts), SUBTYPES[output])
+    return Written(path, samples, peak, scale)
+
+
+def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str) -> tuple[int, float]:
+    """Write blocks as a WAV and return how many samples they have and their peak."""
+    samples, peak = 0, 0.0
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
+        for block in blocks:
+            if not np.all(np.isfinite(block)):
+                raise InputError("the sound has values that are not numbers; train the model again, more slowly")
+            file.write(block)
+            samples, peak = samples + len(block), max(peak, float(np.abs(block).max(initial=0)))
+    return samples, peak

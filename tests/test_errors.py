@@ -1,0 +1,92 @@
+"""Bad parameters are refused in one line; a notebook run from the shell shows it and leaves nothing half done."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnss_utils.config import make_settings
+from nnss_utils.errors import InputError, check_flag
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"power": 0}, "power=0 is out of range"),
+        ({"power": "0.5"}, "power='0.5' is str"),
+        ({"power": 2}, "power=2"),
+        ({"frame_step": 2048}, "frame_step=2048 is too large for a hann window"),
+        ({"frame_step": 5000}, "frame_step=5000 is out of range"),
+        ({"frame_length": 1001}, "frame_length=1001 must be a multiple"),
+        ({"window": "hanning"}, "window='hanning' is unknown; choose one of hann"),
+        ({"oversampling": 1.5}, "oversampling=1.5 is float"),
+        ({"codification": "sines"}, "codification='sines' is unknown"),
+        ({"architecture": "transformer"}, "architecture='transformer' is unknown"),
+        ({"codification": "two_sines"}, "masks partials"),
+        ({"layers": -1}, "layers=-1"),
+        ({"layers": False}, "layers=False is bool"),
+        ({"units": 10.0}, "units=10.0 is float"),
+        ({"loss": "multi"}, "loss='multi' is unknown"),
+        ({"learning_rate": 0}, "learning_rate=0"),
+        ({"batch": -5}, "batch=-5"),
+        ({"architecture": "mask_blstm", "frames": 1}, "give frames of 2 or more"),
+        ({"steps": "many"}, "steps='many' is str"),
+        ({"seconds": 0}, "seconds=0"),
+        ({"holdout": 0.9}, "holdout=0.9"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 0.5}, "seed=0.5"),
+        ({"name": "../up"}, "name='../up'"),
+        ({"name": 5}, "name=5"),
+        ({"release": 0}, "release=0"),
+        ({"heterodyne": "false"}, "heterodyne='false' is str; write True or False"),
+    ],
+)
+def test_bad_parameters_say_what_and_what_to_do(parameters, says):
+    with pytest.raises(InputError) as caught:
+        make_settings(**parameters)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_names_tell_what_is_not_as_usual():
+    assert make_settings().name == "mask_dense"
+    assert make_settings(power=0.125).name == "mask_dense_power0.125"
+    assert make_settings(power=0.125, units=64, architecture="mask_blstm").name == "mask_blstm_power0.125_units64"
+
+
+def test_zero_stands_for_what_suits_the_architecture():
+    settings = make_settings(architecture="direct_blstm")
+    assert settings.network.layers == 2 and settings.training.frames > 1
+
+
+def test_flags_are_bools():
+    check_flag("x", False)
+    with pytest.raises(InputError):
+        check_flag("x", "false")
+
+
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "says"),
+    [
+        (
+            "05_train",
+            ["-p", "power", "0", "-p", "name", "refused"],
+            "InputError: power=0 is out of range; give a value",
+        ),
+        (
+            "06_evaluation",
+            ["-p", "model", "nobody", "-p", "name", "refused"],
+            "InputError: model 'nobody' does not exist",
+        ),
+    ],
+)
+def test_from_the_shell(tmp_path, notebook, parameters, says):
+    command = [Path(sys.executable).parent / "papermill", f"{notebook}.ipynb", tmp_path / "out.ipynb", *parameters]
+    done = subprocess.run(command, cwd=ROOT / "notebooks", capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].startswith(says)
+    from nnss_utils.paths import RENDERS, RUNS
+
+    assert not (RUNS / "refused").exists() and not (RENDERS / "refused").exists()

@@ -1,0 +1,102 @@
+"""The project's own files fit each other: environment, notebooks, README, sizes."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+from prepare_notebooks import fast_parameters
+
+from nnss_utils.readme import END, START, results_table
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+NAME = re.compile(r"^[A-Za-z0-9_.-]+")
+
+
+def tracked():
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    return [ROOT / line for line in done.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def test_conda_installs_the_lock_and_the_package():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["dependencies"] == ["python=3.11", "pip", {"pip": ["-r requirements.lock.txt", "-e ."]}]
+    assert PYPROJECT["project"]["requires-python"] == ">=3.11"
+
+
+def test_the_lock_pins_every_dependency_and_names_no_address():
+    lock = (ROOT / "requirements.lock.txt").read_text()
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lock.splitlines() if "==" in line}
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    for requirement in [*PYPROJECT["project"]["dependencies"], *extras["dev"], *extras["soundfont"]]:
+        assert NAME.match(requirement)[0].lower() in pinned, requirement
+    for file in ("requirements.lock.txt", "environment.yml"):
+        assert "://" not in (ROOT / file).read_text() and "file:" not in (ROOT / file).read_text()
+
+
+def test_the_project_stays_small():
+    sizes = {path: path.stat().st_size for path in tracked()}
+    assert sum(sizes.values()) < 20e6
+    assert all(size < 500_000 for path, size in sizes.items() if path.suffix == ".ipynb")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_clean_and_executed(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [i for i, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])] == [0]
+    assert not any(re.search(r"^(def|class) ", cell.source, re.M) for cell in code)
+    assert all(cell.execution_count == i for i, cell in enumerate(code, start=1)), "run `make notebooks`"
+    outputs = [output for cell in code for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not any(output.output_type == "error" for output in outputs)
+    assert "<audio" not in path.read_text() and "widget-view" not in path.read_text()
+
+
+def test_notebooks_carry_no_run_metadata():
+    verify = [Path(sys.executable).parent / "nbstripout", "--verify"]
+    from execute_notebooks import STRIP
+
+    subprocess.run([*verify, *STRIP, *NOTEBOOKS], check=True)
+
+
+def test_every_notebook_has_fast_parameters_that_it_knows():
+    assert set(fast_parameters()) == {path.stem for path in NOTEBOOKS}
+    for stem, parameters in fast_parameters().items():
+        known = papermill.inspect_notebook(ROOT / "notebooks" / f"{stem}.ipynb")
+        assert set(parameters) <= set(known)
+
+
+def test_the_readme_tells_the_committed_results():
+    readme = (ROOT / "README.md").read_text()
+    assert readme[readme.index(START) + len(START) : readme.index(END)].strip() == results_table().strip()
+
+
+def test_the_readmes_links_and_pictures_exist():
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) > 5
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_text_files_name_no_machine():
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".json"} or path.name in {
+            "Makefile",
+            "run",
+        }:
+            assert not re.search(r"/(root|home|work)/[a-z.]", path.read_text()), path
+
+
+def test_make_lists_its_verbs():
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True).stdout
+    for verb in ("run", "test", "lab", "lock", "clean"):
+        assert f"make {verb} " in said
