@@ -2,7 +2,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
-export MPLBACKEND ?= agg
 
 .PHONY: help setup run test lab lock clean notebooks
 

@@ -17,7 +17,7 @@ from nnss_utils.spectral import SAMPLE_RATE, Spectral, stft
 
 COLOURS = {"target": "#0072b2", "prediction": "#d55e00", "codification": "#009e73", "reference": "#7f7f7f"}
 LEVELS = "magma"
-COLUMNS, ROWS = 480, 256  # of a spectrogram's picture: notebooks stay small
+COLUMNS, ROWS, SHADES = 320, 128, 24  # of a spectrogram's picture: notebooks stay small
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
@@ -46,12 +46,13 @@ def spectrogram(
     sound: np.ndarray, power: float = 1 / 8, top: float = 22050.0, title: str = "", ax: Axes | None = None
 ) -> tuple[Figure, Axes]:
     """Draw |STFT|^power of a sound (samples,), power 1/8 as in the seed's pictures, up to `top` Hz."""
-    figure, ax = _axes(ax, (8, 3.2))
+    figure, ax = _axes(ax, (7, 2.8))
     step = int(np.clip(len(sound) // COLUMNS, 64, 1024))
     S = np.abs(stft(sound, Spectral(2048, step))) ** power
     S = _loudest(_loudest(S, max(1, len(S) // COLUMNS)).T, max(1, S.shape[1] // ROWS))
     extent = (0, len(sound) / SAMPLE_RATE, 0, SAMPLE_RATE / 2)
-    ax.imshow(S, origin="lower", aspect="auto", cmap=LEVELS, extent=extent, interpolation="nearest")
+    colours = plt.get_cmap(LEVELS, SHADES)
+    ax.imshow(S, origin="lower", aspect="auto", cmap=colours, extent=extent, interpolation="nearest")
     ax.set(xlabel="time, s", ylabel="Hz", title=title, ylim=(0, top))
     return figure, ax
 
@@ -64,7 +65,7 @@ def _loudest(values: np.ndarray, group: int) -> np.ndarray:
 
 def compare_spectrograms(sounds: dict[str, np.ndarray], power: float = 1 / 8, top: float = 22050.0) -> tuple:
     """Draw the spectrograms of several sounds side by side on one scale of frequency."""
-    figure, axes = plt.subplots(1, len(sounds), figsize=(4.2 * len(sounds), 3.4), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(sounds), figsize=(3.6 * len(sounds), 3), sharey=True, layout="constrained")
     for ax, (name, sound) in zip(np.atleast_1d(axes), sounds.items(), strict=True):
         spectrogram(sound, power, top, name, ax)
         ax.label_outer()
@@ -73,12 +74,12 @@ def compare_spectrograms(sounds: dict[str, np.ndarray], power: float = 1 / 8, to
 
 def waveforms(sounds: dict[str, np.ndarray], start: float, seconds: float, ax: Axes | None = None) -> tuple:
     """Draw several sounds over each other from `start` (s) for `seconds`; names in COLOURS get theirs."""
-    figure, ax = _axes(ax, (10, 3))
+    figure, ax = _axes(ax, (8, 2.8))
     first = max(0, round(start * SAMPLE_RATE))
-    for name, sound in sounds.items():
+    for number, (name, sound) in enumerate(sounds.items()):
         part = sound[first : first + round(seconds * SAMPLE_RATE)]
         t = (first + np.arange(len(part))) / SAMPLE_RATE
-        ax.plot(t, part, label=name, color=COLOURS.get(name), linewidth=1, alpha=0.8)
+        ax.plot(t, part, label=name, color=COLOURS.get(name), linewidth=1 if number else 3)
     ax.set(xlabel="time, s", ylabel="amplitude")
     ax.legend(loc="upper right")
     return figure, ax
@@ -134,7 +135,7 @@ def tuning_curves(f0_cents: np.ndarray, inharmonicity: np.ndarray, pitches: np.n
 
 def diagram() -> tuple[Figure, Axes]:
     """Draw the method: from MIDI to sound, and what training compares."""
-    figure, ax = plt.subplots(figsize=(11, 4.2))
+    figure, ax = plt.subplots(figsize=(10, 3.8))
     ax.set(xlim=(0, 11), ylim=(0, 4.2))
     ax.axis("off")
     top = ("MIDI\nnotes", "codification\ntone, impulse", "STFT", "power\n$|S|^p e^{j\\angle S}$", "network\nmasks",

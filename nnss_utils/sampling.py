@@ -69,10 +69,13 @@ class PairSampler:
         else:
             self.mix = codify_mix(self.notes, len(audio), settings.codification, tuning)
 
+    def positions(self, number: int) -> np.ndarray:
+        """Return the first samples (batch,) of the examples of training batch `number`."""
+        return self._draw(np.random.default_rng([self.settings.training.seed, 1, number]), validation=False)
+
     def batch(self, number: int) -> Batch:
         """Return training batch `number`: the same arrays whenever it is asked for."""
-        rng = np.random.default_rng([self.settings.training.seed, 1, number])
-        return self._make(self._draw(rng, validation=False))
+        return self._make(self.positions(number))
 
     def validation_batch(self, number: int = 0) -> Batch | None:
         """Return a batch from the held-out stretches, None where nothing is held out."""

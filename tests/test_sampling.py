@@ -31,7 +31,7 @@ def test_batches_follow_from_their_number(pair):
 
 def test_targets_are_the_spectra_of_the_audio(pair):
     draw = sampler(pair)
-    first = draw._draw(np.random.default_rng([0, 1, 0]), validation=False)
+    first = draw.positions(0)
     target = complex_of(draw.batch(0).target)[:, 0]
     spectral = Spectral()
     padded = np.pad(pair.audio, 4096)
@@ -45,7 +45,7 @@ def test_validation_is_never_drawn_in_training(pair):
     blocks = holdout_blocks(len(pair.audio), 0.1)
     assert sum(high - low for low, high in blocks) == pytest.approx(0.1 * len(pair.audio), rel=0.01)
     for number in range(5):
-        first = draw._draw(np.random.default_rng(number), validation=False)
+        first = draw.positions(number)
         for low, high in blocks:
             assert not np.any((first < high) & (first + 2048 > low))
     first = draw._draw(np.random.default_rng(0), validation=True)
@@ -90,7 +90,7 @@ def test_inputs_and_target_are_of_the_same_moment(pair):
 def test_direct_sequences_are_heterodyned_spectra_of_mix_and_audio(pair):
     options = {"architecture": "direct_blstm", "codification": "two_sines", "frames": 6, "batch": 4}
     draw = sampler(pair, **options)
-    first = draw._draw(np.random.default_rng([0, 1, 0]), validation=False)
+    first = draw.positions(0)
     batch = draw.batch(0)
     assert batch.inputs["codification"].shape == batch.target.shape == (4, 6, 1024, 2)
     spectral = Spectral()
@@ -134,6 +134,6 @@ def test_pairs_too_short_for_their_frames_are_refused(piano):
 def test_starts_count_from_the_note(pair):
     draw = sampler(pair, holdout=0.0)
     starts = np.array([samples_of(n)[0] for n in pair.notes])
-    first = draw._draw(np.random.default_rng(0), validation=False)
+    first = draw.positions(0)
     nearest = starts[np.argmin(np.abs(first[:, None] - starts), axis=1)]
     assert np.abs(first - nearest).max() < 2 * SAMPLE_RATE
