@@ -65,7 +65,9 @@ def _loudest(values: np.ndarray, group: int) -> np.ndarray:
 
 def compare_spectrograms(sounds: dict[str, np.ndarray], power: float = 1 / 8, top: float = 22050.0) -> tuple:
     """Draw the spectrograms of several sounds side by side on one scale of frequency."""
-    figure, axes = plt.subplots(1, len(sounds), figsize=(3.6 * len(sounds), 3), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(sounds), figsize=(4 * len(sounds), 3.2), sharey=True, dpi=72, layout="constrained"
+    )
     for ax, (name, sound) in zip(np.atleast_1d(axes), sounds.items(), strict=True):
         spectrogram(sound, power, top, name, ax)
         ax.label_outer()
