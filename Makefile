@@ -26,7 +26,7 @@ test: $(READY)  ## ruff, pytest and every notebook with fast parameters
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest
 	$(BIN)/python tests/prepare_notebooks.py build/notebooks
-	cd build/notebooks && ../../$(BIN)/python -m pytest -c ../../pyproject.toml --rootdir=. -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=300 .
+	cd build/notebooks && NNSS_HOME=$(CURDIR)/build ../../$(BIN)/python -m pytest -c ../../pyproject.toml --rootdir=. -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=300 .
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/01_codification.ipynb

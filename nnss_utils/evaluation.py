@@ -14,11 +14,12 @@ from nnss_utils.errors import InputError
 from nnss_utils.instrument import load_instrument, on_grid
 from nnss_utils.midi import Note, read_midi
 from nnss_utils.modelfile import TrainedModel
+from nnss_utils.pair import read_target
 from nnss_utils.paths import RENDERS, RESULTS, safe_name, write_json
 from nnss_utils.scores import SCORES
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.synthesis import render
-from nnss_utils.wav import read_wav, write_wav
+from nnss_utils.wav import write_wav
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", ou
     notes = read_notes(midi)
     instrument = None if wav or not playable(model.instrument) else load_instrument(model.instrument)
     notes = on_grid(notes, instrument.grid if instrument else 1)
-    recording = read_wav(wav) if wav else None
+    recording = read_target(wav, notes, model.training["late"]) if wav else None
     begun = time.perf_counter()
     prediction = render(notes, model)
     seconds = time.perf_counter() - begun

@@ -114,7 +114,8 @@ def write_midi(path: str | Path, notes: Iterable[Note], program: int = 0) -> Pat
     """
     events = []
     for note in notes:
-        on, off = round(note.start * 2 * TICKS_PER_BEAT), round(note.end * 2 * TICKS_PER_BEAT)
+        on = round(note.start * 2 * TICKS_PER_BEAT)
+        off = on + round(note.duration * 2 * TICKS_PER_BEAT)  # a length that does not depend on the start
         events.append((on, 1, mido.Message("note_on", note=note.pitch, velocity=note.velocity)))
         events.append((max(off, on + 1), 0, mido.Message("note_off", note=note.pitch, velocity=0)))
     events.sort(key=lambda event: event[:2])  # a release comes before a strike at the same tick

@@ -20,19 +20,27 @@ LEAST_CORRECTION_MS = 1.0  # below this an offset is the instrument's own attack
 
 @dataclass(frozen=True)
 class Pair:
-    """Notes and their sound, float32 (samples,) at 44.1 kHz, with who played it and how it came about."""
+    """Notes and their sound, float32 (samples,) at 44.1 kHz, with who played it and how it came about.
+
+    `late` is by how many samples the recording was late before it was moved.
+    """
 
     notes: tuple[Note, ...]
     audio: np.ndarray
     instrument: str
     description: str
+    late: int = 0
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How far a WAV's onsets lie behind its MIDI's: median and spread (ms), and how many onsets told so."""
+    """How far a WAV's onsets lie behind its MIDI's in ms, and how many onsets told so.
+
+    offset: the median; earliest: the tenth part that rises first, so free of slow attacks; jitter: the spread.
+    """
 
     offset_ms: float
+    earliest_ms: float
     jitter_ms: float
     onsets: int
 
@@ -69,15 +77,40 @@ def load_pair(midi: str | Path, wav: str | Path) -> Pair:
         f"{Path(wav).name}: onsets {timing.offset_ms:+.2f} ms behind {Path(midi).name}, "
         f"jitter {timing.jitter_ms:.2f} ms ({timing.onsets} onsets)"
     )
-    if abs(timing.offset_ms) >= LEAST_CORRECTION_MS:
-        shift = round(timing.offset_ms / 1000 * SAMPLE_RATE)
-        audio = audio[shift:] if shift > 0 else np.pad(audio, (-shift, 0))
-        print(f"offset corrected: the WAV moved by {-shift} samples")
+    late = lateness(timing)
+    if late:
+        audio = moved(audio, -late)
+        print(f"offset corrected: the WAV moved by {-late} samples")
     description = (
         f"{len(notes)} notes, {len(audio) / SAMPLE_RATE:.0f} s, of {Path(midi).name} and {Path(wav).name}, "
         f"offset {timing.offset_ms:.2f} ms (corrected), jitter {timing.jitter_ms:.2f} ms"
     )
-    return Pair(tuple(notes), audio, f"own recording {Path(wav).name}", description)
+    return Pair(tuple(notes), audio, f"own recording {Path(wav).name}", description, late)
+
+
+def lateness(timing: Timing) -> int:
+    """Return by how many samples a recording is late, 0 where it is only the attack's own rise."""
+    late = round(timing.earliest_ms / 1000 * SAMPLE_RATE)
+    return late if abs(timing.earliest_ms) >= LEAST_CORRECTION_MS else 0
+
+
+def moved(audio: np.ndarray, samples: int) -> np.ndarray:
+    """Return `audio` (samples,) so many samples later, earlier where negative."""
+    return np.pad(audio, (samples, 0)) if samples > 0 else audio[-samples:]
+
+
+def read_target(wav: str | Path, notes: Sequence[Note], late: int) -> np.ndarray:
+    """Return a recording of `notes` to measure by, moved like the pair that its model learnt from.
+
+    Measured attacks differ from piece to piece by tenths of a ms, enough to spoil every phase: so the training
+    pair's own lateness (samples) counts, unless this recording's is another one by more than 5 ms.
+    """
+    audio = read_wav(wav)
+    own = lateness(measure_timing(audio, notes))
+    late = late if abs(own - late) < 0.005 * SAMPLE_RATE else own
+    if late:
+        print(f"{Path(wav).name}: moved by {-late} samples")
+    return moved(audio, -late)
 
 
 def measure_timing(audio: np.ndarray, notes: Sequence[Note]) -> Timing:
@@ -103,7 +136,8 @@ def measure_timing(audio: np.ndarray, notes: Sequence[Note]) -> Timing:
     repeated = [of_pitch for of_pitch in delays.values() if len(of_pitch) > 1] or [read]
     squares = sum(np.sum((np.array(of_pitch) - np.mean(of_pitch)) ** 2) for of_pitch in repeated)
     freedom = max(1, sum(len(of_pitch) - 1 for of_pitch in repeated))
-    return Timing(float(np.median(read)), float(np.sqrt(squares / freedom)), len(read))
+    earliest = float(np.percentile(read, 10))
+    return Timing(float(np.median(read)), earliest, float(np.sqrt(squares / freedom)), len(read))
 
 
 def _coarse_offset(audio: np.ndarray, notes: Sequence[Note], longest: float = 600.0) -> float:

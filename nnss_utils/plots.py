@@ -30,7 +30,7 @@ def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
 def _axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
     if ax is not None:
         return ax.figure, ax
-    return plt.subplots(figsize=size, layout="constrained")
+    return plt.subplots(figsize=size, dpi=80, layout="constrained")
 
 
 def piano_roll(notes: Sequence[Note], ax: Axes | None = None) -> tuple[Figure, Axes]:

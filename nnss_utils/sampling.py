@@ -41,10 +41,14 @@ def as_pairs(spectra: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(spectra, np.complex64).view(np.float32).reshape(*spectra.shape, 2)
 
 
-def holdout_blocks(end: int, fraction: float, blocks: int = 8) -> list[tuple[int, int]]:
-    """Return (first, last) samples of stretches kept from training, spread evenly over 0..end."""
+def holdout_blocks(end: int, fraction: float, width: int) -> list[tuple[int, int]]:
+    """Return (first, last) samples of stretches kept from training, spread evenly over 0..end.
+
+    Up to eight, fewer where they would be shorter than two examples of `width` samples.
+    """
     if fraction <= 0:
         return []
+    blocks = int(np.clip(fraction * end / (2 * width), 1, 8))
     period = end / blocks
     return [(int((i + 1 - fraction) * period), int((i + 1) * period)) for i in range(blocks)]
 
@@ -63,7 +67,7 @@ class PairSampler:
         self.latest_end = np.maximum.accumulate(self.ends)
         self.width = -(-example_samples(self.spectral, settings.training.frames) // self.spectral.oversampling)
         self.mixed = settings.network.per_voice and bool(np.any(self.starts[1:] - self.latest_end[:-1] < self.width))
-        self.blocks = holdout_blocks(len(audio), settings.training.holdout)
+        self.blocks = holdout_blocks(len(audio), settings.training.holdout, self.width)
         if settings.network.per_voice:
             self.table = ToneTable(tuning, self.notes, settings.codification)
         else:

@@ -116,6 +116,7 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
         "train_loss": progress.train_loss[-1],
         "validation_loss": progress.validation[-1][1] if progress.validation else None,
         "pair": pair.description,
+        "late": pair.late,
     }
     model = TrainedModel(network, settings, tuning, level, pair.instrument, low, high, summary)
     save_model(run_file(settings.name), model)

@@ -42,7 +42,7 @@ def test_targets_are_the_spectra_of_the_audio(pair):
 
 def test_validation_is_never_drawn_in_training(pair):
     draw = sampler(pair)
-    blocks = holdout_blocks(len(pair.audio), 0.1)
+    blocks = holdout_blocks(len(pair.audio), 0.1, 2048)
     assert sum(high - low for low, high in blocks) == pytest.approx(0.1 * len(pair.audio), rel=0.01)
     for number in range(5):
         first = draw.positions(number)

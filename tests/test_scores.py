@@ -5,7 +5,10 @@ from itertools import pairwise
 import pytest
 
 from nnss_utils.errors import InputError
-from nnss_utils.scores import bwv846_prelude, bwv847_fugue, scale_sequence
+from nnss_utils.instrument import samples_of
+from nnss_utils.midi import read_midi
+from nnss_utils.paths import ROOT
+from nnss_utils.scores import SCORES, bwv846_prelude, bwv847_fugue, scale_sequence
 
 
 def test_the_fugue_is_the_seeds_own_test():
@@ -42,6 +45,12 @@ def test_the_scale_goes_up_and_down_alone_with_varied_durations():
     assert min(durations) == pytest.approx(0.2) and max(durations) == pytest.approx(1.0)
     for pitch in range(48, 53):
         assert len({round(n.duration, 6) for n in notes if n.pitch == pitch}) == 4
+
+
+@pytest.mark.parametrize("name", [*SCORES, "scale"])
+def test_the_committed_midi_files_are_the_scores(name):
+    notes = SCORES[name]() if name in SCORES else scale_sequence()
+    assert [samples_of(n) for n in read_midi(ROOT / "data" / "midi" / f"{name}.mid")] == [samples_of(n) for n in notes]
 
 
 def test_the_scale_follows_its_seed():
