@@ -10,8 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from nnss_utils.config import Codification
-from nnss_utils.instrument import samples_of
-from nnss_utils.midi import Note
+from nnss_utils.midi import Note, samples_of
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.tuning import Tuning
 

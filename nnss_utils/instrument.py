@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from nnss_utils.errors import InputError
-from nnss_utils.midi import Note, check_range
+from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.samples import HIGH, LOW, iowa_folder
 from nnss_utils.spectral import SAMPLE_RATE
 
@@ -46,11 +46,6 @@ def release_curve(pitch: int) -> np.ndarray:
     curve = (np.exp(-4.6 * t) * (1 - t**2)).astype(np.float32)
     curve.setflags(write=False)
     return curve
-
-
-def samples_of(note: Note) -> tuple[int, int]:
-    """Return a note's first sample and its length in samples: the length never depends on where it starts."""
-    return round(note.start * SAMPLE_RATE), max(1, round(round(note.duration, 9) * SAMPLE_RATE))
 
 
 def on_grid(notes: Iterable[Note], grid: int) -> list[Note]:

@@ -9,10 +9,11 @@ import mido
 
 from nnss_utils.errors import InputError
 from nnss_utils.paths import whole_file
+from nnss_utils.spectral import SAMPLE_RATE
 
 DRUM_CHANNEL = 9  # "channel 10" for musicians
 SUSTAIN = 64  # controller number of the sustain pedal; 64 and above is down
-TICKS_PER_BEAT = 22050  # with the default tempo of 0.5 s a beat, one tick is one sample of 44.1 kHz
+TICKS_PER_BEAT = SAMPLE_RATE // 2  # with the default tempo of 0.5 s a beat, one tick is one sample
 
 
 @dataclass(frozen=True, order=True)
@@ -28,6 +29,11 @@ class Note:
     def duration(self) -> float:
         """Length in seconds."""
         return self.end - self.start
+
+
+def samples_of(note: Note) -> tuple[int, int]:
+    """Return a note's first sample and its length in samples: the length never depends on where it starts."""
+    return round(note.start * SAMPLE_RATE), max(1, round(round(note.duration, 9) * SAMPLE_RATE))
 
 
 def read_midi(path: str | Path) -> list[Note]:
@@ -114,10 +120,9 @@ def write_midi(path: str | Path, notes: Iterable[Note], program: int = 0) -> Pat
     """
     events = []
     for note in notes:
-        on = round(note.start * 2 * TICKS_PER_BEAT)
-        off = on + round(note.duration * 2 * TICKS_PER_BEAT)  # a length that does not depend on the start
+        on, held = samples_of(note)
         events.append((on, 1, mido.Message("note_on", note=note.pitch, velocity=note.velocity)))
-        events.append((max(off, on + 1), 0, mido.Message("note_off", note=note.pitch, velocity=0)))
+        events.append((on + held, 0, mido.Message("note_off", note=note.pitch, velocity=0)))
     events.sort(key=lambda event: event[:2])  # a release comes before a strike at the same tick
     track = mido.MidiTrack(
         [mido.MetaMessage("set_tempo", tempo=500_000), mido.Message("program_change", program=program)]

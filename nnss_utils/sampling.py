@@ -12,8 +12,8 @@ from nnss_utils.codification import NOTE_OFF_AMPLITUDE, ToneTable, codify_mix
 from nnss_utils.config import Settings
 from nnss_utils.errors import InputError
 from nnss_utils.features import note_features
-from nnss_utils.instrument import samples_of, velocity_gain
-from nnss_utils.midi import Note
+from nnss_utils.instrument import velocity_gain
+from nnss_utils.midi import Note, samples_of
 from nnss_utils.spectral import (
     SAMPLE_RATE,
     Spectral,

@@ -12,8 +12,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nnss_utils.errors import InputError
-from nnss_utils.instrument import on_grid, samples_of, sum_voices
-from nnss_utils.midi import Note, check_range
+from nnss_utils.instrument import on_grid, sum_voices
+from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.spectral import SAMPLE_RATE
 
 BLOCK = 64  # samples

@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 
 from nnss_utils import models
 from nnss_utils.codification import ToneTable, codify
-from nnss_utils.instrument import samples_of, velocity_gain
-from nnss_utils.midi import Note, check_range
+from nnss_utils.instrument import velocity_gain
+from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.modelfile import TrainedModel
 from nnss_utils.normalization import denormalize_pairs
 from nnss_utils.sampling import as_pairs, example_samples, voice_inputs

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnss_utils.errors import InputError
-from nnss_utils.instrument import load_instrument, on_grid, release_curve, samples_of, velocity_gain
-from nnss_utils.midi import Note
+from nnss_utils.instrument import load_instrument, on_grid, release_curve, velocity_gain
+from nnss_utils.midi import Note, samples_of
 from nnss_utils.pair import make_pair
 from nnss_utils.samples import equalising_gains, fade_into_silence, rms_db
 from nnss_utils.scores import scale_sequence

@@ -5,8 +5,7 @@ import pytest
 
 from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
-from nnss_utils.instrument import samples_of
-from nnss_utils.midi import Note
+from nnss_utils.midi import Note, samples_of
 from nnss_utils.pair import make_pair
 from nnss_utils.sampling import PairSampler, holdout_blocks, impulse_spectra
 from nnss_utils.spectral import SAMPLE_RATE, Spectral, heterodyne, stft

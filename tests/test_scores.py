@@ -5,8 +5,7 @@ from itertools import pairwise
 import pytest
 
 from nnss_utils.errors import InputError
-from nnss_utils.instrument import samples_of
-from nnss_utils.midi import read_midi
+from nnss_utils.midi import read_midi, samples_of
 from nnss_utils.paths import ROOT
 from nnss_utils.scores import SCORES, bwv846_prelude, bwv847_fugue, scale_sequence
 
