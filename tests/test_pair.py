@@ -6,7 +6,7 @@ import soundfile
 
 from nnss_utils.errors import InputError
 from nnss_utils.midi import Note, write_midi
-from nnss_utils.pair import load_pair, make_pair, measure_timing
+from nnss_utils.pair import load_pair, make_pair, measure_timing, read_target
 from nnss_utils.scores import bwv846_prelude, scale_sequence
 
 NOTES = scale_sequence(55, 70, repetitions=2, longest=0.6)
@@ -84,11 +84,23 @@ def test_pairs_that_cannot_teach_are_refused(piano, tmp_path, change, says):
         load_pair(midi, wav)
 
 
-def test_audio_without_the_onsets_is_refused(tmp_path):
+def test_audio_without_readable_onsets_says_so_and_is_left_where_it_is(tmp_path, capsys):
     t = np.arange(60 * 44100) / 44100
     midi, wav = saved(tmp_path, (0.1 * np.sin(2 * np.pi * 100 * t)).astype(np.float32))
-    with pytest.raises(InputError, match="no onset"):
-        load_pair(midi, wav)
+    pair = load_pair(midi, wav)
+    assert "no onset of the MIDI file can be read" in capsys.readouterr().out and pair.late == 0
+
+
+@pytest.mark.parametrize("moved_by", [0, 15])
+def test_a_target_is_moved_like_the_training_pair(piano, tmp_path, moved_by):
+    """Within 5 ms the training pair's own lateness counts: estimates differ by the attacks of the piece."""
+    audio = piano.render(NOTES)
+    soundfile.write(tmp_path / "target.wav", np.pad(audio, (900 + moved_by, 0)), 44100, subtype="FLOAT")
+    np.testing.assert_array_equal(
+        read_target(tmp_path / "target.wav", NOTES, 900)[: len(audio)], np.pad(audio, (moved_by, 0))[: len(audio)]
+    )
+    soundfile.write(tmp_path / "target.wav", np.pad(audio, (9000, 0)), 44100, subtype="FLOAT")
+    assert len(read_target(tmp_path / "target.wav", NOTES, 900)) == pytest.approx(len(audio), abs=60)
 
 
 def test_missing_and_broken_files_are_refused(piano, tmp_path):
