@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnss_utils.codification import NOTE_OFF_AMPLITUDE, ToneTable, codify_mix
+from nnss_utils.codification import NOTE_OFF_AMPLITUDE, ToneTable, codify
 from nnss_utils.config import Settings
 from nnss_utils.errors import InputError
 from nnss_utils.features import note_features
@@ -70,8 +70,7 @@ class PairSampler:
         self.blocks = holdout_blocks(len(audio), settings.training.holdout, self.width)
         if settings.network.per_voice:
             self.table = ToneTable(tuning, self.notes, settings.codification)
-        else:
-            self.mix = codify_mix(self.notes, len(audio), settings.codification, tuning)
+        self.tuning = tuning
 
     def positions(self, number: int) -> np.ndarray:
         """Return the first samples (batch,) of the examples of training batch `number`."""
@@ -121,10 +120,14 @@ class PairSampler:
         target = as_pairs(self._spectra(segments, first))
         if self.settings.network.per_voice:
             return self._voices(first, target)
-        for row, at in zip(segments, first, strict=True):
-            row[:] = 0
-            copy_segment(self.mix, at, row)
+        for row, at, (low, high) in zip(segments, first, self._sounding(first), strict=True):
+            row[:] = codify(self.notes[low:high], len(row), self.settings.codification, self.tuning, at).sum(axis=0)
         return Batch({"codification": as_pairs(self._spectra(segments, first))}, target)
+
+    def _sounding(self, first: np.ndarray) -> np.ndarray:
+        """Return for each example the range of notes (examples, 2) that holds all that sound in it."""
+        low = np.searchsorted(self.latest_end, first, side="right")
+        return np.stack([low, np.searchsorted(self.starts, first + self.width, side="left")], axis=1)
 
     def _spectra(self, segments: np.ndarray, first: np.ndarray) -> np.ndarray:
         """Return scaled spectra (examples, frames, bins) of segments (examples, width), heterodyned if asked for.
@@ -146,9 +149,8 @@ class PairSampler:
 
         With overlapping notes, as many examples are kept as have no more voices in all than a batch has rows.
         """
-        low = np.searchsorted(self.latest_end, first, side="right")
-        high = np.searchsorted(self.starts, first + self.width, side="left")
-        pairs = [(e, n) for e in range(len(first)) for n in range(low[e], high[e]) if self.ends[n] > first[e]]
+        ranges = enumerate(self._sounding(first))
+        pairs = [(e, n) for e, (low, high) in ranges for n in range(low, high) if self.ends[n] > first[e]]
         example, note = np.array(pairs, np.int64).reshape(-1, 2).T
         rows = self.settings.training.batch
         if len(example) > rows:  # drop the examples that no longer fit

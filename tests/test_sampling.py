@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nnss_utils.codification import codify
 from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.midi import Note, samples_of
@@ -96,6 +97,11 @@ def test_direct_sequences_are_heterodyned_spectra_of_mix_and_audio(pair):
     segment = np.pad(pair.audio, 9000)[first[1] + 9000 :][: 2048 + 5 * 256]
     expected = heterodyne(stft(segment, spectral, pad=False) * spectral.scale, spectral, int(first[1]))
     np.testing.assert_allclose(complex_of(batch.target)[1], expected, atol=1e-5)
+    code = np.pad(codify(pair.notes, len(pair.audio), draw.settings.codification, None)[0], 9000)
+    mixed = stft(code[first[2] + 9000 :][: 2048 + 5 * 256], spectral, pad=False) * spectral.scale
+    np.testing.assert_allclose(
+        complex_of(batch.inputs["codification"])[2], heterodyne(mixed, spectral, int(first[2])), atol=1e-5
+    )
 
 
 def test_oversampled_frames_are_those_of_the_plain_rate(pair):
