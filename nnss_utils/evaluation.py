@@ -51,7 +51,7 @@ def read_notes(midi: str) -> list[Note]:
 
 def piece_name(midi: str, name: str = "") -> str:
     """Return the name a piece is kept under: `name`, or that of its MIDI file."""
-    return safe_name(name or "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(midi).stem))
+    return safe_name(name or "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(midi)).stem))
 
 
 def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", output: str = "16-bit") -> Piece:

@@ -43,7 +43,7 @@ def read_midi(path: str | Path) -> list[Note]:
     that the pedal held on its key, and notes never released end with the file. Raises `InputError` for a file
     that is missing, is not MIDI, is of type 2, or has no notes.
     """
-    path = Path(path)
+    path = Path(str(path))  # a number given as a name is a name that does not exist
     if not path.is_file():
         raise InputError(f"MIDI file {path} does not exist; give the path of a .mid file")
     try:

@@ -88,6 +88,7 @@ def scale_sequence(
     check_number("shortest", shortest, 0.01, 60)
     check_number("longest", longest, 0.01, 60)
     check_number("gap", gap, 0, 60)
+    check_number("seed", seed, 0, 2**31 - 1, integer=True)
     if low > high or shortest > longest:
         raise InputError(f"low={low}..high={high}, shortest={shortest}..longest={longest} s: give the smaller first")
     pitches = [*range(low, high + 1), *range(high, low - 1, -1)]

@@ -17,7 +17,7 @@ SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
 
 def read_wav(path: str | Path) -> np.ndarray:
     """Return the left channel of a sound file, float32 (samples,); raises `InputError` unless it is 44.1 kHz."""
-    path = Path(path)
+    path = Path(str(path))
     if not path.is_file():
         raise InputError(f"WAV file {path} does not exist; give the path of a 44.1 kHz WAV file")
     try:

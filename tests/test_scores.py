@@ -66,6 +66,7 @@ def test_the_scale_follows_its_seed():
         {"gap": -1.0},
         {"shortest": 3.0, "longest": 1.0},
         {"repetitions": 1.5},
+        {"seed": -1},
         {"longest": "2"},
     ],
 )
