@@ -11,6 +11,7 @@ import numpy as np
 import scipy.ndimage
 import scipy.signal
 
+from nnss_utils.errors import InputError
 from nnss_utils.midi import Note
 from nnss_utils.spectral import SAMPLE_RATE
 
@@ -36,7 +37,15 @@ class Tuning:
         return self.low + len(self.f0) - 1
 
     def partials(self, pitch: int) -> np.ndarray:
-        """Return the frequencies (Hz, float64) of every partial of a key up to 20 kHz."""
+        """Return the frequencies (Hz, float64) of every partial of a key up to 20 kHz.
+
+        Raises `InputError` for a key that was not in the recording's range.
+        """
+        if not self.low <= pitch <= self.high:
+            raise InputError(
+                f"pitch {pitch} is outside {self.low}..{self.high}, the range of the training pair; "
+                "transpose the piece or give a pair with a wider range"
+            )
         key = pitch - self.low
         frequencies = partial_frequencies(self.f0[key], self.inharmonicity[key])
         measured = np.asarray(self.measured[key][: len(frequencies)])

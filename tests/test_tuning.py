@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nnss_utils.errors import InputError
 from nnss_utils.midi import Note
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.tuning import (
@@ -46,6 +47,13 @@ def test_keys_never_heard_alone_take_their_tuning_from_others():
     for pitch in (57, 59, 61, 63):
         assert tuning.partials(pitch)[0] == pytest.approx(equal_temperament(pitch))
         assert tuning.inharmonicity[pitch - 57] == pytest.approx(typical_inharmonicity(pitch), rel=0.2)
+
+
+def test_keys_outside_the_tuning_are_refused():
+    tuning = estimate_tuning(np.zeros(44100, np.float32), [Note(0, 1, 60)], 60, 60)
+    for pitch in (59, 61):
+        with pytest.raises(InputError, match=rf"pitch {pitch} is outside 60\.\.60"):
+            tuning.partials(pitch)
 
 
 def test_silence_gives_the_usual_tuning():
