@@ -135,14 +135,14 @@ def stft(signal: np.ndarray, spectral: Spectral, *, pad: bool = True) -> np.ndar
     return frames_to_spectra(frames, spectral)
 
 
-def istft(spectrogram: np.ndarray, spectral: Spectral, samples: int, *, exact: bool = True) -> np.ndarray:
+def istft(spectrogram: np.ndarray, spectral: Spectral, samples: int) -> np.ndarray:
     """Return the float32 signal (samples,) of a complex spectrogram (frames, bins) made by `stft` with pad.
 
-    Weighted overlap-add: the least-squares signal (Griffin and Lim 1984, eq. 6). With `exact`, a dropped Nyquist
+    Weighted overlap-add: the least-squares signal (Griffin and Lim 1984, eq. 6). A dropped Nyquist
     bin is first recovered from the overlap of the frames. Where frames don't overlap, or with the rectangular
     window, an alternating signal (-1)^n shows in no other bin and is lost: keep all bins there (bins=N/2+1).
     """
-    if exact and spectral.bins == spectral.frame_length // 2 and spectral.window != "rectangular":
+    if spectral.bins == spectral.frame_length // 2 and spectral.window != "rectangular":
         spectrogram = _with_nyquist(spectrogram, spectral)
     frames = scipy.fft.irfft(spectrogram, n=spectral.frame_length, axis=-1)
     return overlap_add(frames, spectral)[lead(spectral) :][:samples]
