@@ -29,7 +29,7 @@ test: $(READY)  ## ruff, pytest and every notebook with fast parameters
 	cd build/notebooks && NNSS_HOME=$(CURDIR)/build ../../$(BIN)/python -m pytest -c ../../pyproject.toml --rootdir=. -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=300 .
 
 lab: $(READY)  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=. notebooks/01_codification.ipynb
+	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --notebook-dir=. notebooks/01_codification.ipynb
 
 notebooks: $(READY)  ## run every notebook with its defaults and keep figures, not sounds (after `make run`)
 	$(BIN)/python tests/execute_notebooks.py
