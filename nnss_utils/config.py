@@ -3,20 +3,31 @@
 import dataclasses
 from dataclasses import dataclass
 
+from nnss_utils.catalogue import ARCHITECTURES, loss_names
 from nnss_utils.errors import InputError, check_choice, check_flag, check_number
 from nnss_utils.normalization import check_power
 from nnss_utils.paths import safe_name
 from nnss_utils.spectral import Spectral
 
 CODIFICATIONS = ("inharmonic", "two_sines")
-ARCHITECTURES = ("mask_dense", "mask_blstm", "direct_blstm")  # models.BUILDERS has the functions
-LOSSES = ("mse", "mae", "complex_magnitude")  # losses.LOSSES has the functions
+SIZES = ("layers", "units", "batch", "frames", "steps")  # parameters of which 0 stands for the architecture's own
 
-# architecture -> layers, units, batch, frames, steps that suit two CPU cores; what a parameter of 0 stands for
-USUAL = {
-    "mask_dense": (3, 512, 1024, 1, 1500),
-    "mask_blstm": (2, 256, 32, 32, 1500),
-    "direct_blstm": (2, 256, 16, 64, 1500),
+# name -> the parameters that differ from the usual ones
+PRESETS = {
+    "": {},
+    # the method as its author describes it; batch and frames are what fits a step of seconds on a CPU
+    "seed": {
+        "codification": "two_sines",
+        "heterodyne": False,
+        "frame_step": 1,
+        "power": 1 / 8,
+        "architecture": "direct_blstm",
+        "layers": 2,
+        "units": 1000,
+        "batch": 16,
+        "frames": 32,
+        "learning_rate": 1e-3,
+    },
 }
 
 
@@ -48,19 +59,19 @@ class Network:
     units: int = 512
 
     def __post_init__(self) -> None:
-        check_choice("architecture", self.architecture, ARCHITECTURES)
+        check_choice("architecture", self.architecture, tuple(ARCHITECTURES))
         check_number("layers", self.layers, 1, 8, integer=True)
         check_number("units", self.units, 1, 8192, integer=True)
 
     @property
     def per_voice(self) -> bool:
         """Whether the network hears one note at a time (mask networks) or the whole sound (direct ones)."""
-        return self.architecture.startswith("mask")
+        return ARCHITECTURES[self.architecture].per_voice
 
     @property
-    def recurrent(self) -> bool:
-        """Whether the network needs sequences of frames."""
-        return self.architecture.endswith("lstm")
+    def sequences(self) -> bool:
+        """Whether the network needs frames in a row, not single ones."""
+        return ARCHITECTURES[self.architecture].sequences
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ class Training:
     parameters give the same network.
     """
 
-    power: float = 0.5
+    power: float | str = 0.5
     loss: str = "mse"
     learning_rate: float = 2e-3
     batch: int = 1024
@@ -83,7 +94,7 @@ class Training:
 
     def __post_init__(self) -> None:
         check_power(self.power)
-        check_choice("loss", self.loss, LOSSES)
+        check_choice("loss", self.loss, loss_names())
         check_number("learning_rate", self.learning_rate, 1e-7, 1)
         check_number("batch", self.batch, 1, 65536, integer=True)
         check_number("frames", self.frames, 1, 4096, integer=True)
@@ -110,7 +121,7 @@ class Settings:
                 f"architecture={self.network.architecture!r} masks partials, which codification="
                 f"{self.codification.kind!r} has not; use 'inharmonic', or architecture='direct_blstm'"
             )
-        if self.network.recurrent and self.training.frames < 2:
+        if self.network.sequences and self.training.frames < 2:
             raise InputError(f"architecture={self.network.architecture!r} learns sequences; give frames of 2 or more")
 
     def to_dict(self) -> dict:
@@ -127,7 +138,8 @@ class Settings:
 def make_settings(
     *,
     name: str = "",
-    power: float = 0.5,
+    preset: str = "",
+    power: float | str = 0.5,
     frame_length: int = 2048,
     frame_step: int = 256,
     window: str = "hann",
@@ -152,35 +164,34 @@ def make_settings(
 ) -> Settings:
     """Return checked settings from a notebook's flat parameters; 0 stands for what suits the architecture.
 
-    Without a name, the model is called after its architecture and every parameter that is not the usual one.
+    A preset's values take the place of every parameter that is left at its usual value. Without a name, the model
+    is called after its preset or architecture and every parameter that is not the usual one.
     Raises `InputError` for a parameter of the wrong type, out of range, or unknown.
     """
-    flat = {key: value for key, value in locals().items() if key != "name"}
-    check_choice("architecture", architecture, ARCHITECTURES)
-    usual = dict(zip(("layers", "units", "batch", "frames", "steps"), USUAL[architecture], strict=True))
-    chosen = {key: usual[key] if flat[key] == 0 and type(flat[key]) is int else flat[key] for key in usual}
+    flat = {key: value for key, value in locals().items() if key not in ("name", "preset")}
+    check_choice("preset", preset, tuple(PRESETS))
+    changed = {key: value for key, value in flat.items() if value != make_settings.__kwdefaults__[key]}
+    flat |= PRESETS[preset] | changed
+    check_choice("architecture", flat["architecture"], tuple(ARCHITECTURES))
+    usual = ARCHITECTURES[flat["architecture"]]
+    for key in SIZES:
+        if flat[key] == 0 and type(flat[key]) is int:
+            flat[key] = getattr(usual, key)
     return Settings(
-        name=name if name != "" else _telling_name(flat),
-        spectral=Spectral(frame_length, frame_step, window, kaiser_beta, oversampling, heterodyne),
-        codification=Codification(codification, velocity, release, ring),
-        network=Network(architecture, chosen["layers"], chosen["units"]),
-        training=Training(
-            power,
-            loss,
-            learning_rate,
-            chosen["batch"],
-            chosen["frames"],
-            chosen["steps"],
-            seconds,
-            holdout,
-            seed,
-        ),
+        name=name if name != "" else _telling_name(preset or flat["architecture"], changed),
+        spectral=Spectral(**_fields_of(Spectral, flat)),
+        codification=Codification(kind=flat["codification"], **_fields_of(Codification, flat)),
+        network=Network(**_fields_of(Network, flat)),
+        training=Training(**_fields_of(Training, flat)),
     )
 
 
-def _telling_name(flat: dict) -> str:
-    """Return a name such as mask_dense_power0.125: the architecture and what is not as usual."""
-    usual = make_settings.__kwdefaults__
-    changed = [f"{key}{value}" for key, value in flat.items() if value != usual[key] and key != "architecture"]
-    name = "_".join([flat["architecture"], *changed])
+def _fields_of(part: type, flat: dict) -> dict:
+    """Return the parameters that are fields of a dataclass."""
+    return {field.name: flat[field.name] for field in dataclasses.fields(part) if field.name in flat}
+
+
+def _telling_name(first: str, changed: dict) -> str:
+    """Return a name such as mask_dense_power0.125: the preset or architecture and what is not as usual."""
+    name = "_".join([first, *(f"{key}{value}" for key, value in changed.items() if key != "architecture")])
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)[:100]

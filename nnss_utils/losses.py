@@ -1,9 +1,13 @@
-"""Losses between normalized spectra as pairs (..., 2): target first, prediction second, one number out.
+"""Losses: target first, prediction second, one number out (notebook 07_claims compares them).
 
-A user adds one here and its name to config.LOSSES.
+Two kinds, listed in catalogue.LOSSES and catalogue.SOUND_LOSSES: of normalized spectra as pairs (..., 2), and of
+the sounds that the inverse STFT makes of the denormalized spectra.
 """
 
 from keras import ops
+
+MULTI_SCALE = (2048, 1024, 512, 256, 128, 64)  # samples, DDSP's FFT sizes
+LEAST_MAGNITUDE = 1e-5  # whose logarithm is the smallest
 
 
 def mse(target, prediction):
@@ -30,4 +34,20 @@ def complex_magnitude(target, prediction):
     return 0.7 * mse(target, prediction) + 0.3 * ops.mean(ops.square(difference)) / 2
 
 
-LOSSES = {"mse": mse, "mae": mae, "complex_magnitude": complex_magnitude}
+def multi_scale(target, prediction):
+    """Return the multi-scale spectral loss of sounds (examples, samples): L1 of magnitudes plus L1 of logarithms.
+
+    FFT sizes 2048 to 64, 75 % overlap, as in DDSP (Engel et al. 2020); magnitudes alone, so it hears no phase.
+    """
+    total = 0.0
+    for size in MULTI_SCALE:
+        y, p = (short_time_magnitude(sound, size) for sound in (target, prediction))
+        total += ops.mean(ops.abs(y - p))
+        total += ops.mean(ops.abs(ops.log(y + LEAST_MAGNITUDE) - ops.log(p + LEAST_MAGNITUDE)))
+    return total
+
+
+def short_time_magnitude(sound, size: int):
+    """Return |STFT| (examples, frames, bins) of sounds (examples, samples): Hann windows of `size`, 75 % overlap."""
+    real, imaginary = ops.stft(sound, size, size // 4, size, window="hann", center=False)
+    return ops.sqrt(ops.square(real) + ops.square(imaginary) + 1e-14)

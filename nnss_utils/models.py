@@ -1,78 +1,158 @@
 """The networks, all Keras functional models of stock layers: saved as .keras, loaded without custom code.
 
-Notebook 05_train trains them. A direct network turns the codification's normalized spectrogram into the
-piano's. A mask network says by what the tone and the impulse channel are multiplied, bin by bin:
-prediction = mask_tone x tone + mask_impulse x impulse. Complex numbers are real pairs (..., 2).
+Notebook 05_train trains them, 07_claims compares them. A direct network turns the codification's normalized
+spectrogram into the piano's. A mask network says by what the tone and the impulse channel are multiplied, bin by
+bin: prediction = mask_tone x tone + mask_impulse x impulse. Complex numbers are real pairs (..., 2).
+
+Each network is a function (layers, units, bins) -> keras.Model, listed in catalogue.ARCHITECTURES.
 """
 
+import math
 from collections.abc import Callable
 
 import keras
-from keras import layers, ops
+import numpy as np
+from keras import layers as nn
+from keras import ops
 
 from nnss_utils import features
-from nnss_utils.config import Network
 from nnss_utils.normalization import normalize_pairs
+from nnss_utils.spectral import Spectral, window_samples
 
 PITCHES = 128
+HEADS = 4  # of a transformer's attention
+SLOWEST = 1e4  # frames: the longest wave of a transformer's positions, over 2 pi
 
 
-def direct_blstm(network: Network, bins: int) -> keras.Model:
-    """Return the seed's network: (batch, frames, 2 bins) real and imaginary parts in, two (batch, frames, bins) out.
+def _direct_model(name: str, bins: int, body: Callable) -> keras.Model:
+    """Return a direct network around `body`: (batch, frames, 2 bins) real and imaginary parts in, two outputs out."""
+    parts = keras.Input((None, 2 * bins), name="codification")
+    x = body(parts)
+    real = nn.Dense(bins, name="real")(x)
+    imaginary = nn.Dense(bins, name="imaginary")(x)
+    return keras.Model(parts, [real, imaginary], name=name)
+
+
+def direct_blstm(layers: int, units: int, bins: int) -> keras.Model:
+    """Return the seed's network: `layers` bidirectional LSTMs, then a linear layer for each part of the spectrum.
 
     52,498,048 parameters at 2 layers of 1000 units and 1024 bins, as the author reports.
     """
+
+    def body(x):
+        for _ in range(layers):
+            x = nn.Bidirectional(nn.LSTM(units, return_sequences=True))(x)
+        return x
+
+    return _direct_model("direct_blstm", bins, body)
+
+
+def direct_gru(layers: int, units: int, bins: int) -> keras.Model:
+    """Return the seed's network with GRUs (Cho et al. 2014) in place of LSTMs."""
+
+    def body(x):
+        for _ in range(layers):
+            x = nn.Bidirectional(nn.GRU(units, return_sequences=True))(x)
+        return x
+
+    return _direct_model("direct_gru", bins, body)
+
+
+def direct_convolution(layers: int, units: int, bins: int) -> keras.Model:
+    """Return a convolutional network over time, bins as channels: residual, dilation doubled from layer to layer.
+
+    Source: the temporal convolutional networks of Bai et al. (2018), here looking both ways.
+    """
+
+    def body(x):
+        x = nn.Dense(units)(x)
+        for layer in range(layers):
+            y = nn.Conv1D(units, 3, padding="same", dilation_rate=2**layer, activation="gelu")(x)
+            x = nn.LayerNormalization()(nn.Add()([x, nn.Dense(units)(y)]))
+        return x
+
+    return _direct_model("direct_convolution", bins, body)
+
+
+def direct_image_convolution(layers: int, units: int, bins: int) -> keras.Model:
+    """Return a convolutional network over time and frequency, the spectrogram an image of two channels.
+
+    A residual network as for images (He et al. 2016): kernels of 3 frames by 9 bins, `units` channels, each layer
+    looking twice as far over the bins as the one before.
+    """
     parts = keras.Input((None, 2 * bins), name="codification")
-    x = parts
-    for _ in range(network.layers):
-        x = layers.Bidirectional(layers.LSTM(network.units, return_sequences=True))(x)
-    real = layers.Dense(bins, name="real")(x)
-    imaginary = layers.Dense(bins, name="imaginary")(x)
-    return keras.Model(parts, [real, imaginary], name="direct_blstm")
+    x = ops.stack(ops.split(parts, 2, axis=-1), axis=-1)  # (batch, frames, bins, 2)
+    x = nn.Conv2D(units, (3, 9), padding="same")(x)
+    for layer in range(layers):
+        y = nn.Conv2D(units, (3, 9), padding="same", dilation_rate=(1, 2**layer), activation="gelu")(x)
+        x = nn.LayerNormalization()(nn.Add()([x, nn.Conv2D(units, 1)(y)]))
+    image = nn.Conv2D(2, 1, name="parts")(x)
+    # a layer over all bins at last, as the other networks have: a kernel knows no absolute frequency
+    real, imaginary = (nn.Dense(bins, name=name)(image[..., i]) for i, name in enumerate(("real", "imaginary")))
+    return keras.Model(parts, [real, imaginary], name="direct_image_convolution")
 
 
-def _mask_model(name: str, network: Network, bins: int, body: Callable) -> keras.Model:
+def direct_transformer(layers: int, units: int, bins: int) -> keras.Model:
+    """Return a transformer encoder (Vaswani et al. 2017): attention over frames, sinusoidal positions, pre-norm.
+
+    `units` must be a multiple of HEADS times 2.
+    """
+
+    def body(x):
+        x = nn.Dense(units)(x)
+        x = nn.Add()([x, _positions(x, units)])
+        for _ in range(layers):
+            y = nn.LayerNormalization()(x)
+            x = nn.Add()([x, nn.MultiHeadAttention(HEADS, units // HEADS)(y, y)])
+            y = nn.Dense(4 * units, activation="gelu")(nn.LayerNormalization()(x))
+            x = nn.Add()([x, nn.Dense(units)(y)])
+        return nn.LayerNormalization()(x)
+
+    return _direct_model("direct_transformer", bins, body)
+
+
+def _positions(x, units: int):
+    """Return each frame's position as sines and cosines of `units` / 2 wavelengths each, like x (..., units)."""
+    ones = ops.ones_like(x[..., : units // 2])
+    frame, wave = ops.cumsum(ones, axis=1), ops.cumsum(ones, axis=-1) - 1.0
+    angle = frame * ops.exp(wave * (-2 / units * math.log(SLOWEST)))
+    return ops.concatenate([ops.sin(angle), ops.cos(angle)], axis=-1)
+
+
+def _mask_model(name: str, units: int, bins: int, body: Callable) -> keras.Model:
     """Return a mask network around `body`: levels, features and pitch in, masks (batch, frames, 4 bins) out."""
     level = keras.Input((None, bins), name="level")
     note = keras.Input((None, features.COUNT), name="features")
     pitch = keras.Input((None,), dtype="int32", name="pitch")
     # zeros at first: a key that never was trained still gets the masks of its codification's shape
-    key = layers.Embedding(PITCHES, network.units, embeddings_initializer="zeros", name="key")(pitch)
-    x = layers.Dense(network.units, name="first")(layers.Concatenate()([level, note]))
-    x = body(layers.Add()([x, key]))
-    masks = layers.Dense(4 * bins, name="masks")(x)
+    key = nn.Embedding(PITCHES, units, embeddings_initializer="zeros", name="key")(pitch)
+    x = nn.Dense(units, name="first")(nn.Concatenate()([level, note]))
+    x = body(nn.Add()([x, key]))
+    masks = nn.Dense(4 * bins, name="masks")(x)
     return keras.Model([level, note, pitch], masks, name=name)
 
 
-def mask_dense(network: Network, bins: int) -> keras.Model:
+def mask_dense(layers: int, units: int, bins: int) -> keras.Model:
     """Return the single-frame mask network: `layers` dense layers, each frame on its own."""
 
     def body(x):
-        x = layers.LayerNormalization()(layers.Activation("gelu")(x))
-        for _ in range(network.layers - 1):
-            x = layers.LayerNormalization()(layers.Dense(network.units, activation="gelu")(x))
+        x = nn.LayerNormalization()(nn.Activation("gelu")(x))
+        for _ in range(layers - 1):
+            x = nn.LayerNormalization()(nn.Dense(units, activation="gelu")(x))
         return x
 
-    return _mask_model("mask_dense", network, bins, body)
+    return _mask_model("mask_dense", units, bins, body)
 
 
-def mask_blstm(network: Network, bins: int) -> keras.Model:
+def mask_blstm(layers: int, units: int, bins: int) -> keras.Model:
     """Return the recurrent mask network: `layers` bidirectional LSTMs over the frames of one voice."""
 
     def body(x):
-        for _ in range(network.layers):
-            x = layers.Bidirectional(layers.LSTM(network.units, return_sequences=True))(x)
+        for _ in range(layers):
+            x = nn.Bidirectional(nn.LSTM(units, return_sequences=True))(x)
         return x
 
-    return _mask_model("mask_blstm", network, bins, body)
-
-
-BUILDERS = {"mask_dense": mask_dense, "mask_blstm": mask_blstm, "direct_blstm": direct_blstm}
-
-
-def build(network: Network, bins: int) -> keras.Model:
-    """Return the network that `network.architecture` names, with fresh weights."""
-    return BUILDERS[network.architecture](network, bins)
+    return _mask_model("mask_blstm", units, bins, body)
 
 
 def complex_product(a, b):
@@ -82,7 +162,7 @@ def complex_product(a, b):
     return ops.stack([real, imaginary], axis=-1)
 
 
-def predict_voices(model: keras.Model, inputs: dict, power: float, unit: float):
+def predict_voices(model: keras.Model, inputs: dict, power: float | str, unit: float):
     """Return a mask network's normalized prediction (voices, frames, bins, 2).
 
     inputs: "tone" and "impulse", spectra as pairs (voices, frames, bins, 2), "features" (voices, frames, COUNT),
@@ -96,8 +176,32 @@ def predict_voices(model: keras.Model, inputs: dict, power: float, unit: float):
     return unit * (complex_product(mask_tone, tone) + complex_product(mask_impulse, impulse))
 
 
-def predict_mix(model: keras.Model, inputs: dict, power: float, unit: float):
+def predict_mix(model: keras.Model, inputs: dict, power: float | str, unit: float):
     """Return a direct network's normalized prediction (batch, frames, bins, 2) from "codification" pairs alike."""
     codification = normalize_pairs(inputs["codification"], power)
     parts = ops.concatenate([codification[..., 0], codification[..., 1]], axis=-1)
     return unit * ops.stack(model(parts), axis=-1)
+
+
+def sounds_of(pairs, spectral: Spectral, start=None):
+    """Return the sounds (examples, samples) that the inverse STFT makes of spectra (examples, frames, bins, 2).
+
+    The differentiable counterpart of spectral.istft, at the oversampled rate. Spectra are scaled as the networks
+    see them; start: first samples (examples,), given where they are heterodyned.
+    """
+    length, step, frames = spectral.frame_length, spectral.frame_step, pairs.shape[1]
+    real, imaginary = pairs[..., 0], pairs[..., 1]
+    if start is not None:
+        at = ops.expand_dims(start, -1) + step * np.arange(frames, dtype=np.int32)
+        turns = ops.mod(ops.expand_dims(at % length, -1) * np.arange(spectral.bins, dtype=np.int32), length)
+        angle = ops.cast(turns, "float32") * (2 * np.pi / length)
+        c, s = ops.cos(angle), ops.sin(angle)
+        real, imaginary = real * c - imaginary * s, real * s + imaginary * c
+    missing = [(0, 0), (0, 0), (0, length // 2 + 1 - spectral.bins)]
+    window = window_samples(spectral)
+    parts = ops.irfft((ops.pad(real, missing), ops.pad(imaginary, missing)), fft_length=length)
+    parts = ops.reshape(parts * (window / spectral.scale), (-1, frames * length))
+    position = (step * np.arange(frames)[:, None] + np.arange(length)).ravel().astype(np.int32)
+    weight = np.bincount(position, np.tile(window.astype(np.float64) ** 2, frames))
+    sounds = ops.segment_sum(ops.transpose(parts), position, num_segments=len(weight))
+    return ops.transpose(sounds) / np.maximum(weight, 0.01 * weight.max()).astype(np.float32)

@@ -1,34 +1,54 @@
-"""Power normalization of complex spectrograms: |S|^p e^(j angle S), and back (notebook 03_normalization_comparison).
+"""Normalization of complex spectrograms: |S|^p e^(j angle S), and back (notebook 03_normalization_comparison).
 
-Complex numbers are NumPy's complex arrays, or any Keras backend's tensors as real pairs (..., 2), since Keras'
-operations have no complex type: the same formulas stand side by side.
+A power p is a number from 1/64 to 1, or "log", the logarithm that powers tend to. Complex numbers are NumPy's
+complex arrays, or any Keras backend's tensors as real pairs (..., 2), since Keras' operations have no complex type:
+the same formulas stand side by side.
 """
+
+import math
 
 import numpy as np
 from keras import ops
 
-from nnss_utils.errors import check_number
+from nnss_utils.errors import InputError, check_number
 
 POWER_RANGE = (1 / 64, 1.0)
+LOGARITHM = "log"
 FLOOR = 1e-8  # magnitude (-160 dB) below which a bin counts as silent: keeps powers and gradients finite
+LOG_FLOOR = 1e-5  # magnitude (-100 dB) around which the logarithm bends to the straight line through 0
+LOG_RANGE = math.log1p(1 / LOG_FLOOR)  # so that magnitude 1 is 1, as with powers
+LOG_LOUDEST = 2.0  # of a normalized magnitude: 100 dB above full scale, where a network's errors are cut
 
 
-def check_power(power: float) -> None:
-    """Raise `InputError` unless `power` can normalize (1/64 to 1)."""
+def check_power(power: float | str) -> None:
+    """Raise `InputError` unless `power` can normalize (1/64 to 1, or "log")."""
+    if isinstance(power, str):
+        if power != LOGARITHM:
+            raise InputError(f'power={power!r} is unknown; give a number from 1/64 to 1, or "{LOGARITHM}"')
+        return
     check_number("power", power, *POWER_RANGE)
 
 
-def normalize(spectrogram: np.ndarray, power: float) -> np.ndarray:
-    """Return |S|^p e^(j angle S) of a complex array of any shape; 0 stays 0. Source: the seed, p = 1/8."""
+def normalize(spectrogram: np.ndarray, power: float | str) -> np.ndarray:
+    """Return |S|^p e^(j angle S) of a complex array of any shape; 0 stays 0. Source: the seed, p = 1/8.
+
+    With "log", log(1 + |S| / LOG_FLOOR) / log(1 + 1 / LOG_FLOOR) e^(j angle S).
+    """
     check_power(power)
     magnitude = np.abs(spectrogram)
+    if power == LOGARITHM:
+        magnitude = np.maximum(magnitude, 1e-12)
+        return spectrogram * (np.log1p(magnitude / LOG_FLOOR) / LOG_RANGE / magnitude)
     return spectrogram * np.maximum(magnitude, FLOOR) ** (power - 1)
 
 
-def denormalize(normalized: np.ndarray, power: float) -> np.ndarray:
+def denormalize(normalized: np.ndarray, power: float | str) -> np.ndarray:
     """Return the complex array that `normalize` made `normalized` from; magnitudes below FLOOR are lost."""
     check_power(power)
     magnitude = np.abs(normalized)
+    if power == LOGARITHM:
+        magnitude = np.maximum(magnitude, 1e-12)
+        return normalized * (LOG_FLOOR * np.expm1(LOG_RANGE * np.minimum(magnitude, LOG_LOUDEST)) / magnitude)
     return normalized * np.maximum(magnitude, FLOOR**power) ** (1 / power - 1)
 
 
@@ -38,11 +58,22 @@ def _scale_pairs(pairs, exponent: float, floor: float):
     return pairs * ops.power(ops.maximum(energy, floor**2), exponent / 2)
 
 
-def normalize_pairs(pairs, power: float, floor: float = FLOOR):
+def _magnitude(pairs):
+    """Return the magnitude (..., 1) of pairs (..., 2), never quite 0, finite with its gradient."""
+    return ops.sqrt(ops.sum(ops.square(pairs), axis=-1, keepdims=True) + 1e-24)
+
+
+def normalize_pairs(pairs, power: float | str, floor: float = FLOOR):
     """Do what `normalize` does on a tensor of pairs (..., 2): real, imaginary."""
+    if power == LOGARITHM:
+        magnitude = _magnitude(pairs)
+        return pairs * (ops.log1p(magnitude / LOG_FLOOR) / LOG_RANGE / magnitude)
     return pairs if power == 1 else _scale_pairs(pairs, power - 1, floor)
 
 
-def denormalize_pairs(pairs, power: float):
+def denormalize_pairs(pairs, power: float | str):
     """Do what `denormalize` does on a tensor of pairs (..., 2): real, imaginary."""
+    if power == LOGARITHM:
+        magnitude = _magnitude(pairs)
+        return pairs * (LOG_FLOOR * ops.expm1(LOG_RANGE * ops.minimum(magnitude, LOG_LOUDEST)) / magnitude)
     return pairs if power == 1 else _scale_pairs(pairs, 1 / power - 1, FLOOR**power)

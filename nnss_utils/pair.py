@@ -32,6 +32,11 @@ class Pair:
     description: str
     late: int = 0
 
+    @property
+    def pitches(self) -> tuple[int, int]:
+        """Its lowest and highest pitch."""
+        return min(note.pitch for note in self.notes), max(note.pitch for note in self.notes)
+
 
 @dataclass(frozen=True)
 class Timing:

@@ -122,7 +122,8 @@ class PairSampler:
             return self._voices(first, target)
         for row, at, (low, high) in zip(segments, first, self._sounding(first), strict=True):
             row[:] = codify(self.notes[low:high], len(row), self.settings.codification, self.tuning, at).sum(axis=0)
-        return Batch({"codification": as_pairs(self._spectra(segments, first))}, target)
+        start = (first * self.spectral.oversampling % self.spectral.frame_length).astype(np.int32)
+        return Batch({"codification": as_pairs(self._spectra(segments, first)), "start": start}, target)
 
     def _sounding(self, first: np.ndarray) -> np.ndarray:
         """Return for each example the range of notes (examples, 2) that holds all that sound in it."""

@@ -5,19 +5,19 @@ count from the signal's start ("timeinv"). The last bin (Nyquist) is dropped, as
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import scipy.fft
 import scipy.linalg
-import scipy.signal
 import soxr
 
 from nnss_utils.errors import InputError, check_choice, check_flag, check_number
+from nnss_utils.windows import WINDOWS
 
 SAMPLE_RATE = 44100  # Hz
-WINDOWS = ("hann", "kaiser", "hamming", "blackman", "rectangular")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Spectral:
     def __post_init__(self) -> None:
         check_number("frame_length", self.frame_length, 16, 65536, integer=True)
         check_number("oversampling", self.oversampling, 1, 16, integer=True)
-        check_choice("window", self.window, WINDOWS)
+        check_choice("window", self.window, tuple(WINDOWS))
         check_number("kaiser_beta", self.kaiser_beta, 0, 40)
         check_number("frame_step", self.frame_step, 1, self.frame_length, integer=True)
         check_number("bins", self.bins, 0, self.frame_length // 2 + 1, integer=True)
@@ -67,16 +67,15 @@ class Spectral:
 
 
 @lru_cache(maxsize=32)
-def _window(name: str, length: int, beta: float) -> np.ndarray:
-    shape = {"kaiser": ("kaiser", beta), "rectangular": "boxcar"}.get(name, name)
-    window = scipy.signal.get_window(shape, length, fftbins=True).astype(np.float32)
+def _window(function: Callable, length: int, beta: float) -> np.ndarray:
+    window = np.asarray(function(length, beta), np.float32)
     window.setflags(write=False)
     return window
 
 
 def window_samples(spectral: Spectral) -> np.ndarray:
     """Return the periodic analysis window, float32, shape (frame_length,)."""
-    return _window(spectral.window, spectral.frame_length, float(spectral.kaiser_beta))
+    return _window(WINDOWS[spectral.window], spectral.frame_length, float(spectral.kaiser_beta))
 
 
 def check_invertible(spectral: Spectral) -> None:
@@ -155,8 +154,12 @@ def overlap_add(frames: np.ndarray, spectral: Spectral) -> np.ndarray:
     windowed = np.zeros((len(frames), blocks * step), np.float32)
     windowed[:, :length] = frames * window_samples(spectral)
     signal = np.zeros((len(frames) + blocks - 1, step), np.float64)  # up to thousands of frames add up
-    for block in range(blocks):
-        signal[block : block + len(frames)] += windowed[:, block * step : (block + 1) * step]
+    if len(frames) < blocks:  # a long frame at a short step: fewer frames than blocks
+        for number, frame in enumerate(windowed):
+            signal[number : number + blocks] += frame.reshape(blocks, step)
+    else:
+        for block in range(blocks):
+            signal[block : block + len(frames)] += windowed[:, block * step : (block + 1) * step]
     return (signal / _overlap_energy(spectral)).astype(np.float32).ravel()
 
 

@@ -35,11 +35,6 @@ from nnss_utils.spectral import (
     undersample,
 )
 
-FRAMES_AT_ONCE = 4096  # frames in one call of a single-frame network
-CHUNK, CONTEXT = (
-    96,
-    16,
-)  # frames a recurrent network hears at once, and of these those only for context, each side
 BLOCK_SECONDS = 4.0
 
 
@@ -94,8 +89,12 @@ class Tiling:
     def of(cls, model: TrainedModel) -> "Tiling":
         """Return what suits the model's network; always the same shape, so that it is compiled once."""
         o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
-        core, context, rows = (64, 16, 16) if model.settings.network.recurrent else (16, 0, 64)
-        return cls(-(-core // o) * o, -(-context // o) * o, rows)
+        frames = model.settings.training.frames
+        if not model.settings.network.sequences:
+            return cls(-(-16 // o) * o, 0, 64)
+        # as long as the sequences it learnt from, a quarter of them on each side for context only
+        context, core = frames // 4, max(1, frames - 2 * (frames // 4))
+        return cls(-(-core // o) * o, -(-context // o) * o, max(1, 1536 // (core + 2 * context)))
 
     @property
     def frames(self) -> int:
@@ -188,7 +187,7 @@ def _forward(model: TrainedModel, inputs: dict) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _compiled(network: keras.Model, per_voice: bool, power: float, level: float) -> Callable:
+def _compiled(network: keras.Model, per_voice: bool, power: float | str, level: float) -> Callable:
     """Return the function from a batch's inputs to denormalized pairs, compiled where the backend can."""
     predict = models.predict_voices if per_voice else models.predict_mix
 

@@ -13,12 +13,13 @@ import numpy as np
 from keras import ops
 from tqdm.auto import tqdm
 
-from nnss_utils import losses, models
+from nnss_utils import models
+from nnss_utils.catalogue import ARCHITECTURES, LOSSES, SOUND_LOSSES
 from nnss_utils.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
 from nnss_utils.config import Settings
 from nnss_utils.errors import InputError
 from nnss_utils.modelfile import TrainedModel, read_metadata, run_file, save_model
-from nnss_utils.normalization import FLOOR, denormalize_pairs, normalize_pairs
+from nnss_utils.normalization import FLOOR, LOGARITHM, denormalize_pairs, normalize, normalize_pairs
 from nnss_utils.pair import Pair
 from nnss_utils.paths import RUNS, shown, write_json
 from nnss_utils.sampling import Batch, PairSampler
@@ -42,16 +43,17 @@ class Trainer(keras.Model):
         super().__init__()
         self.network, self.settings, self.level = network, settings, level
         self.floor = MIX_FLOOR if mixed else FLOOR
-        power = settings.training.power
-        loss = losses.LOSSES[settings.training.loss]
-        rate = settings.training.learning_rate
-        self.compile(
-            optimizer=keras.optimizers.Adam(rate, global_clipnorm=1.0),
-            loss=lambda target, prediction: loss(
-                normalize_pairs(target, power, self.floor) / level, prediction / level
-            ),
-            jit_compile=True,
-        )
+        optimizer = keras.optimizers.Adam(settings.training.learning_rate, global_clipnorm=1.0)
+        self.compile(optimizer=optimizer, jit_compile=True)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the loss of a batch: `x` its inputs, `y` the target's spectra, `y_pred` what `call` returned."""
+        loss, power = self.settings.training.loss, self.settings.training.power
+        if loss in LOSSES:
+            return LOSSES[loss](normalize_pairs(y, power, self.floor) / self.level, y_pred / self.level)
+        start = x.get("start") if self.settings.spectral.heterodyne else None
+        spectra = (y, denormalize_pairs(y_pred, power))
+        return SOUND_LOSSES[loss](*(models.sounds_of(s, self.settings.spectral, start) for s in spectra))
 
     def call(self, inputs: dict):
         """Return the normalized prediction (examples, frames, bins, 2) of a batch's inputs."""
@@ -61,10 +63,14 @@ class Trainer(keras.Model):
         voices = models.predict_voices(self.network, inputs, power, self.level)
         gain = ops.reshape(inputs["gain"], (-1, 1, 1, 1))
         if "example" not in inputs:  # one voice in each example
-            return voices * gain**power
+            return voices * gain**power if power != LOGARITHM else self._louder(voices, gain)
         sounds = denormalize_pairs(voices, power) * gain
         mixed = ops.segment_sum(sounds, inputs["example"], num_segments=self.settings.training.batch)
         return normalize_pairs(mixed, power, self.floor)
+
+    def _louder(self, voices, gain):
+        """Return normalized voices with `gain`, where a gain is no factor of the normalized spectra."""
+        return normalize_pairs(denormalize_pairs(voices, LOGARITHM) * gain, LOGARITHM)
 
 
 def fingerprint(settings: Settings, pair: Pair) -> str:
@@ -100,16 +106,8 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
     An interrupted training of the same settings and pair goes on where it was. Raises `InputError` for a pair
     that can't teach, KeyboardInterrupt after an interruption (the checkpoint saved).
     """
-    keras.utils.set_random_seed(settings.training.seed)
-    low, high = min(n.pitch for n in pair.notes), max(n.pitch for n in pair.notes)
-    inharmonic = settings.codification.kind == "inharmonic"
-    tuning = estimate_tuning(pair.audio, pair.notes, low, high) if inharmonic else None
-    sampler = PairSampler(pair.notes, pair.audio, settings, tuning)
-    network = models.build(settings.network, settings.spectral.bins)
-    level = normalized_level(sampler.batch(0).target, settings.training.power)
-    trainer = Trainer(network, settings, level, mixed=sampler.mixed)
-    trainer(keras.tree.map_structure(ops.convert_to_tensor, _inputs(sampler.batch(0))))
-    trainer.optimizer.build(trainer.trainable_variables)
+    trainer, sampler = prepare(pair, settings)
+    network = trainer.network
     checkpoint = RUNS / settings.name / "checkpoint.npz"
     identity = fingerprint(settings, pair)
     progress = restore_checkpoint(checkpoint, network, trainer.optimizer, identity)
@@ -124,7 +122,7 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
         "pair": pair.description,
         "late": pair.late,
     }
-    model = TrainedModel(network, settings, tuning, level, pair.instrument, low, high, summary)
+    model = trained_model(trainer, sampler, pair, summary)
     save_model(run_file(settings.name), model)
     write_json(
         RUNS / settings.name / "training.json",
@@ -134,9 +132,36 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
     return model
 
 
-def normalized_level(target: np.ndarray, power: float) -> float:
+def prepare(pair: Pair, settings: Settings) -> tuple[Trainer, PairSampler]:
+    """Return a fresh network ready to be trained on a pair, and what draws its batches; sets every random seed."""
+    keras.utils.set_random_seed(settings.training.seed)
+    low, high = pair.pitches
+    inharmonic = settings.codification.kind == "inharmonic"
+    tuning = estimate_tuning(pair.audio, pair.notes, low, high) if inharmonic else None
+    sampler = PairSampler(pair.notes, pair.audio, settings, tuning)
+    first = sampler.batch(0)
+    level = normalized_level(first.target, settings.training.power)
+    sizes = settings.network.layers, settings.network.units, settings.spectral.bins
+    network = ARCHITECTURES[settings.network.architecture].build(*sizes)
+    trainer = Trainer(network, settings, level, mixed=sampler.mixed)
+    trainer(keras.tree.map_structure(ops.convert_to_tensor, batch_inputs(first)))
+    trainer.optimizer.build(trainer.trainable_variables)
+    return trainer, sampler
+
+
+def trained_model(trainer: Trainer, sampler: PairSampler, pair: Pair, summary: dict) -> TrainedModel:
+    """Return what a training made, ready to be used or saved; `summary` says how it went."""
+    return TrainedModel(
+        trainer.network, trainer.settings, sampler.tuning, trainer.level, pair.instrument, *pair.pitches, summary
+    )
+
+
+def normalized_level(target: np.ndarray, power: float | str) -> float:
     """Return the root mean square of normalized spectra given as pairs; raises `InputError` for silence."""
-    level = float(np.sqrt(np.mean(np.sum(np.square(target), axis=-1) ** power) / 2))
+    if power == LOGARITHM:
+        level = float(np.sqrt(np.mean(np.abs(normalize(target[..., 0] + 1j * target[..., 1], power)) ** 2) / 2))
+    else:
+        level = float(np.sqrt(np.mean(np.sum(np.square(target), axis=-1) ** power) / 2))
     if level == 0:
         raise InputError("the pair is silent where its notes are; give a WAV that sounds with its MIDI file")
     return level
@@ -167,7 +192,7 @@ def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint
         while progress.step < steps and progress.seconds < seconds:
             batch = next(batches)
             trainer.optimizer.learning_rate.assign(learning_rate(settings, progress))
-            loss = float(trainer.train_on_batch(_inputs(batch), batch.target))
+            loss = float(trainer.train_on_batch(batch_inputs(batch), batch.target))
             if not math.isfinite(loss):
                 raise InputError(
                     f"training of {settings.name} diverged at step {progress.step}: "
@@ -178,7 +203,7 @@ def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint
             progress.seconds = before + time.monotonic() - begun
             last = progress.step >= steps or progress.seconds >= seconds
             if validation and (last or progress.step % VALIDATION_STEPS == 0):
-                value = float(trainer.test_on_batch(_inputs(validation), validation.target))
+                value = float(trainer.test_on_batch(batch_inputs(validation), validation.target))
                 progress.validation.append((progress.step, value))
             _show(bar, progress, settings)
             if interrupted.is_set() and not last:
@@ -202,7 +227,7 @@ def _show(bar: tqdm, progress: Progress, settings: Settings) -> None:
     bar.update(min(100.0, 100 * done) - bar.n)
 
 
-def _inputs(batch: Batch) -> dict:
+def batch_inputs(batch: Batch) -> dict:
     """Return what the trainer is called with."""
     return batch.inputs if batch.example is None else {**batch.inputs, "example": batch.example}
 

@@ -7,35 +7,58 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nnss_utils import losses, models
-from nnss_utils.config import ARCHITECTURES, LOSSES, Network, Settings, make_settings
+from nnss_utils import losses, metrics, models
+from nnss_utils.catalogue import ARCHITECTURES, LOSSES, SOUND_LOSSES, WINDOWS, Architecture
+from nnss_utils.config import Settings, make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.features import COUNT, event_features
 from nnss_utils.modelfile import find_model, load_model, model_names, save_model
 from nnss_utils.normalization import denormalize, normalize
-from nnss_utils.sampling import PairSampler
-from nnss_utils.training import Trainer, normalized_level
+from nnss_utils.sampling import PairSampler, as_pairs
+from nnss_utils.spectral import Spectral, heterodyne, stft
+from nnss_utils.training import Trainer, normalized_level, train
 from nnss_utils.tuning import estimate_tuning
 
 
 def test_the_seeds_network_has_its_52_million_parameters():
-    assert models.build(Network("direct_blstm", 2, 1000), 1024).count_params() == 52_498_048
-
-
-def test_every_name_has_its_function():
-    assert set(models.BUILDERS) == set(ARCHITECTURES) and set(losses.LOSSES) == set(LOSSES)
+    assert models.direct_blstm(2, 1000, 1024).count_params() == 52_498_048
 
 
 @pytest.mark.parametrize("architecture", ["mask_dense", "mask_blstm"])
 def test_mask_networks_give_two_complex_masks(architecture):
-    network = models.build(Network(architecture, 2, 8), 32)
+    network = ARCHITECTURES[architecture].build(2, 8, 32)
     inputs = [np.zeros((3, 5, 32)), np.zeros((3, 5, COUNT)), np.full((3, 5), 60)]
     assert network(inputs).shape == (3, 5, 4 * 32)
 
 
-def test_the_direct_network_gives_real_and_imaginary_parts():
-    real, imaginary = models.build(Network("direct_blstm", 1, 8), 32)(np.zeros((3, 5, 64)))
+DIRECT = [name for name, architecture in ARCHITECTURES.items() if not architecture.per_voice]
+
+
+@pytest.mark.parametrize("architecture", DIRECT)
+def test_direct_networks_give_real_and_imaginary_parts_and_can_be_saved(architecture, tmp_path):
+    network = ARCHITECTURES[architecture].build(2, 8, 32)
+    parts = np.random.default_rng(0).standard_normal((3, 5, 64)).astype(np.float32)
+    real, imaginary = network(parts)
     assert real.shape == imaginary.shape == (3, 5, 32)
+    assert network(parts[:, :3])[0].shape == (3, 3, 32)  # any number of frames
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras", safe_mode=True)
+    np.testing.assert_allclose(again(parts)[1], imaginary, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["direct_convolution", "direct_image_convolution", "direct_transformer"])
+def test_networks_without_recurrence_see_other_frames_too(architecture):
+    network = ARCHITECTURES[architecture].build(2, 8, 32)
+    parts = np.random.default_rng(0).standard_normal((1, 5, 64)).astype(np.float32)
+    changed = parts.copy()
+    changed[:, 4] = 0
+    assert not np.allclose(network(parts)[0][:, 3], network(changed)[0][:, 3])
+
+
+def test_a_transformer_knows_where_a_frame_stands():
+    network = models.direct_transformer(1, 8, 32)
+    real, _ = network(np.ones((1, 5, 64), np.float32))
+    assert not np.allclose(real[:, 0], real[:, 3])
 
 
 def test_complex_products_and_masks():
@@ -77,7 +100,7 @@ def test_losses_in_closed_form():
 def test_losses_and_their_gradients_are_finite_at_silence(name):
     x = tf.Variable(np.zeros((2, 1, 4, 2), np.float32))
     with tf.GradientTape() as tape:
-        value = losses.LOSSES[name](tf.zeros((2, 1, 4, 2)), x)
+        value = LOSSES[name](tf.zeros((2, 1, 4, 2)), x)
     assert np.isfinite(value) and np.all(np.isfinite(tape.gradient(value, x)))
 
 
@@ -100,7 +123,9 @@ def test_a_network_overfits_one_batch(pair, architecture):
     batch = sampler.batch(0)
     inputs = batch.inputs if batch.example is None else {**batch.inputs, "example": batch.example}
     level = normalized_level(batch.target, 0.5)
-    trainer = Trainer(models.build(settings.network, settings.spectral.bins), settings, level, mixed=sampler.mixed)
+    trainer = Trainer(
+        ARCHITECTURES[architecture].build(1, 64, settings.spectral.bins), settings, level, mixed=sampler.mixed
+    )
     losses_seen = [float(trainer.train_on_batch(inputs, batch.target)) for _ in range(250)]
     assert losses_seen[-1] < 0.1 * losses_seen[0]
 
@@ -148,3 +173,49 @@ def test_files_that_are_no_models(tmp_path, model):
 def test_denormalizing_undoes_what_the_network_learns_in():
     S = np.array([0.3 - 0.4j, 2.0, 1e-5j])
     np.testing.assert_allclose(denormalize(normalize(S, 0.125), 0.125), S, rtol=1e-6)
+
+
+def test_the_multi_scale_loss_is_the_measure():
+    """On sounds long enough, the loss is the measure of the same name, made by NumPy."""
+    rng = np.random.default_rng(0)
+    y, p = (rng.standard_normal((1, 8192)).astype(np.float32) * scale for scale in (0.1, 0.2))
+    assert float(losses.multi_scale(y, y)) == pytest.approx(0, abs=1e-5)
+    assert float(losses.multi_scale(y, p)) == pytest.approx(metrics.multi_scale_loss(y[0], p[0]), rel=2e-2)
+
+
+@pytest.mark.parametrize("name", SOUND_LOSSES)
+def test_sound_losses_and_their_gradients_are_finite_at_silence(name):
+    x = tf.Variable(np.zeros((2, 4096), np.float32))
+    with tf.GradientTape() as tape:
+        value = SOUND_LOSSES[name](tf.zeros((2, 4096)), x)
+    assert np.isfinite(value) and np.all(np.isfinite(tape.gradient(value, x)))
+
+
+@pytest.mark.parametrize("changes", [{}, {"frame_step": 1}, {"oversampling": 2}, {"window": "kaiser"}])
+@pytest.mark.parametrize("heterodyned", [False, True])
+def test_the_differentiable_inverse_gives_the_sound_back(heterodyned, changes):
+    grid = Spectral(**{"frame_length": 512, "frame_step": 64} | changes)
+    rng = np.random.default_rng(0)
+    sound = np.convolve(rng.standard_normal(4096), np.hanning(32) / 16, "same").astype(np.float32)  # no highs
+    start = np.array([0, 131])
+    spectra = np.stack([stft(sound[at:], grid, pad=False)[:40] for at in start]) * np.float32(grid.scale)
+    if heterodyned:
+        spectra = np.stack([heterodyne(S, grid, at) for S, at in zip(spectra, start, strict=True)])
+    made = np.asarray(models.sounds_of(tf.constant(as_pairs(spectra)), grid, start if heterodyned else None))
+    inside = slice(128, made.shape[1] - 128)  # where the window is above a tenth
+    for row, at in zip(made, start, strict=True):
+        np.testing.assert_allclose(row[inside], sound[at:][inside], atol=2e-3)
+
+
+def test_a_user_adds_a_loss_a_window_and_an_architecture_in_a_few_lines(pair, monkeypatch):
+    def tiny(layers, units, bins):
+        parts = keras.Input((None, 2 * bins))
+        x = keras.layers.Dense(units, activation="tanh")(parts)
+        return keras.Model(parts, [keras.layers.Dense(bins)(x), keras.layers.Dense(bins)(x)])
+
+    monkeypatch.setitem(ARCHITECTURES, "tiny", Architecture(tiny, sequences=False, units=8, batch=16, frames=1))
+    monkeypatch.setitem(LOSSES, "cubic", lambda y, p: keras.ops.mean(keras.ops.abs(y - p) ** 3))
+    monkeypatch.setitem(WINDOWS, "sine", lambda length, beta: np.sin(np.pi * (np.arange(length) + 0.5) / length))
+    settings = make_settings(architecture="tiny", loss="cubic", window="sine", steps=3)
+    model = train(pair, settings)
+    assert model.name == "tiny_windowsine_losscubic_steps3" and np.isfinite(model.training["train_loss"])

@@ -1,0 +1,111 @@
+"""What the laboratory compares: groups of rows, each one change to a base configuration (notebooks 03, 04, 07).
+
+Two bases, both direct complex regression by BLSTM(128) x 2. "seed": the author's method but for the network's size,
+two sines, raw phase, frame_step 1, power 1/8. "partials": the codification sounds every partial, frame_step 64,
+power 1/2, which two minutes on one core can learn.
+"""
+
+from nnss_utils.config import PRESETS, make_settings
+from nnss_utils.laboratory import Experiment, Task
+
+BASES = {
+    "seed": {**PRESETS["seed"], "units": 128, "learning_rate": 3e-3},
+    "partials": {
+        "architecture": "direct_blstm",
+        "heterodyne": False,
+        "frame_step": 64,
+        "units": 128,
+        "batch": 16,
+        "frames": 32,
+        "learning_rate": 3e-3,
+    },
+}
+TASKS = {"seed": Task(heard=3), "partials": Task()}  # frame_step 1 makes 44,100 spectra a second: a shorter melody
+BASE = "as is"
+
+# label -> what it changes; units give all about as many parameters (3.1 million; over the image 2.2)
+ARCHITECTURES = {
+    "BLSTM x 1": {"layers": 1, "units": 146},
+    "BLSTM x 3": {"layers": 3, "units": 116},
+    "BLSTM x 4": {"layers": 4, "units": 108},
+    "GRU x 2": {"architecture": "direct_gru", "units": 156},
+    "convolution over time": {"architecture": "direct_convolution", "layers": 4, "units": 328},
+    "convolution over the image": {"architecture": "direct_image_convolution", "layers": 4, "units": 16},
+    "transformer": {"architecture": "direct_transformer", "layers": 4, "units": 216, "learning_rate": 1e-3},
+}
+LOSSES = {f"loss {name}": {"loss": name} for name in ("mae", "complex_magnitude", "multi_scale")}
+WINDOWS = {f"window {name}": {"window": name} for name in ("kaiser", "hamming", "blackman", "rectangular")}
+POWERS = {
+    "power 1": {"power": 1.0},
+    "power 1/2": {"power": 1 / 2},
+    "power 1/4": {"power": 1 / 4},
+    "power 1/8": {"power": 1 / 8},
+    "power 1/16": {"power": 1 / 16},
+    "power 1/32": {"power": 1 / 32},
+    "logarithm": {"power": "log"},
+}
+STEPS = {f"frame_step {step}": {"frame_step": step} for step in (1, 8, 64, 256)}
+HETERODYNED = {
+    "heterodyned, frame_step 1": {"heterodyne": True, "frame_step": 1},
+    "heterodyned, frame_step 64": {"heterodyne": True, "frame_step": 64},
+}
+LENGTHS = {f"frame_length {length}": {"frame_length": length} for length in (512, 1024, 4096, 8192)}
+OVERSAMPLED = {f"oversampling {factor}": {"oversampling": factor, "frame_length": 2048 * factor} for factor in (2, 4)}
+GROUPS = {
+    "architectures": ARCHITECTURES,
+    "losses": LOSSES,
+    "windows": WINDOWS,
+    "powers": POWERS,
+    "steps": STEPS,
+    "heterodyned": HETERODYNED,
+    "lengths": LENGTHS,
+    "oversampled": OVERSAMPLED,
+}
+
+
+def make(base: str, label: str = BASE, seconds: float = 120.0, seed: int = 0, clock: str = "cpu") -> Experiment:
+    """Return the experiment of a base with one of the labels' changes, trained for `seconds`."""
+    changes = {BASE: {}, **{label: change for group in GROUPS.values() for label, change in group.items()}}[label]
+    flat = {**BASES[base], **changes, "holdout": 0.0, "steps": 10**7, "seconds": seconds, "seed": seed}
+    name = f"{base}: {label}" + (f" (seed {seed})" if seed else "")
+    return Experiment(name, make_settings(name="row", **flat), TASKS[base], clock)
+
+
+def group(base: str, name: str, seconds: float = 120.0, seed: int = 0, clock: str = "cpu") -> list[Experiment]:
+    """Return the experiments of a group; the row that changes nothing is left out, its base being there."""
+    plain = make(base, seconds=seconds, seed=seed).settings
+    rows = [make(base, label, seconds, seed, clock) for label in GROUPS[name]]
+    return [row for row in rows if row.settings != plain]
+
+
+def whole_methods(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
+    """Return the rows of whole methods: both mask networks, and the seed's exact configuration on a short melody."""
+    flat = {"holdout": 0.0, "steps": 10**7, "seconds": seconds}
+    masks = [
+        Experiment(f"masks: {name}", make_settings(name="row", architecture=name, **flat), clock=clock)
+        for name in ("mask_dense", "mask_blstm")
+    ]
+    exact = make_settings(name="row", preset="seed", **flat)
+    return [*masks, Experiment("seed, exact", exact, Task(heard=1), clock)]
+
+
+def everything(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
+    """Return every row of the claims' table, the most telling ones first."""
+
+    def of(base: str, *groups: str) -> list[Experiment]:
+        return [row for name in groups for row in group(base, name, seconds, clock=clock)]
+
+    def again(base: str, *labels: str) -> list[Experiment]:
+        return [make(base, label, seconds, 1, clock) for label in labels]
+
+    close = ("BLSTM x 3", "GRU x 2")
+    return [
+        *(make(base, seconds=seconds, clock=clock) for base in BASES),
+        *again("seed", BASE), *again("partials", BASE),
+        *whole_methods(seconds, clock),
+        *of("partials", "architectures", "powers", "losses"),
+        *of("seed", "steps", "heterodyned", "powers", "architectures", "losses", "oversampled"),
+        *again("partials", *close), *again("seed", *close),
+        *of("partials", "lengths", "steps", "heterodyned"),
+        *of("seed", "windows", "lengths"),
+    ]  # fmt: skip

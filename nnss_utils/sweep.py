@@ -1,0 +1,104 @@
+"""A sweep: experiments spread over worker processes by Dask, one core each (notebooks 03, 04, 07).
+
+What was made before is not made again, so a sweep that was cut off goes on. Workers are local processes; many
+machines serve as well, by the address of their Dask scheduler.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+
+import dask
+from distributed import Client, LocalCluster, as_completed, get_worker
+from tqdm.auto import tqdm
+
+from nnss_utils import catalogue
+from nnss_utils.laboratory import Experiment, kept, own_functions, run_experiment
+
+TOPIC = "seconds trained"
+# of each worker: one core, whatever the machine has, so that rows don't disturb each other
+ENVIRONMENT = {
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+def run_all(experiments: Sequence[Experiment], workers: int = 0, scheduler: str = "") -> dict[str, dict]:
+    """Return the results of experiments by row, made before or now; a bar shows the training that is left.
+
+    workers: processes, 0 for one a core; scheduler: address of a Dask scheduler whose workers do it instead.
+    """
+    results = {experiment.row: kept(experiment) for experiment in experiments}
+    missing = [experiment for experiment in experiments if results[experiment.row] is None]
+    if missing:
+        if scheduler:
+            with Client(scheduler) as client:
+                results |= _run(missing, client)
+        else:
+            count = min(workers or os.cpu_count() or 1, len(missing))
+            with _cluster(count) as cluster, Client(cluster) as client:
+                results |= _run(missing, client)
+    return results
+
+
+def _cluster(workers: int) -> LocalCluster:
+    """Return worker processes on this machine, reachable from it alone."""
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": ENVIRONMENT}):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.ERROR,
+        )
+
+
+def _run(experiments: Sequence[Experiment], client: Client) -> dict[str, dict]:
+    """Run experiments on a client's workers and return their results by row."""
+    results, trained = {}, {}
+    total = sum(experiment.settings.training.seconds for experiment in experiments)
+    with tqdm(total=round(total), desc=f"{len(experiments)} rows", unit="s", bar_format=BAR) as bar:
+
+        def show(event: tuple) -> None:
+            message = event[1]
+            trained[message["identity"]] = min(message["seconds"], message["of"])
+            bar.n = round(sum(trained.values()))
+            bar.set_postfix_str(f"{len(results)} done, now {message['row']}", refresh=True)
+
+        client.subscribe_topic(TOPIC, show)
+        work = [(experiment, _entries(experiment)) for experiment in experiments]
+        futures = [client.submit(_work, *arguments, pure=False, retries=1) for arguments in work]
+        for _, result in as_completed(futures, with_results=True):
+            results[result["row"]] = result
+        client.unsubscribe_topic(TOPIC)
+    return results
+
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {elapsed} gone, {remaining} left{postfix}"
+
+
+def _entries(experiment: Experiment) -> list[tuple]:
+    """Return what a worker's catalogue needs from this one: (kind, name, entry) of a user's own."""
+    names = [(kind, name) for kind, name, _ in own_functions(experiment.settings)]
+    return [(kind, name, getattr(catalogue, kind)[name]) for kind, name in names]
+
+
+def _work(experiment: Experiment, entries: list[tuple]) -> dict:
+    """Run one experiment in a worker, telling how far it is once a second."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each row is compiled anew, and that is meant
+    for kind, name, entry in entries:
+        getattr(catalogue, kind)[name] = entry
+    worker, last = get_worker(), [0.0]
+
+    def report(seconds: float) -> None:
+        if time.monotonic() - last[0] > 1:
+            last[0] = time.monotonic()
+            message = {"identity": experiment.identity, "row": experiment.row, "seconds": seconds}
+            worker.log_event(TOPIC, message | {"of": experiment.settings.training.seconds})
+
+    return run_experiment(experiment, report)
