@@ -37,7 +37,7 @@ from nnss_utils.training import Trainer, batch_inputs, learning_rate, prepare, t
 
 FOLDER = RESULTS / "laboratory"
 SNAPSHOTS = 12  # looks at what is learnt, in equal ratios from 1/64 of the time to its end
-LEAST_FRAMES = 1024  # that a look sees
+EXAMPLES = 96  # examples (sequences or single frames, at random positions) that a look sees at least
 GAP = 0.45  # s between the notes that looks see, so that each is alone
 FINE, COARSE = 64, 8  # bins with a value of their own in the learning map, and how many above share one
 
@@ -190,13 +190,13 @@ def _step(trainer: Trainer, batch: Batch, rate: float) -> float:
 
 def _batches(settings: Settings) -> int:
     """Return how many batches a look needs."""
-    return max(1, -(-LEAST_FRAMES // (settings.training.batch * settings.training.frames)))
+    return -(-EXAMPLES // settings.training.batch)
 
 
 def _melody_batches(task: Task, settings: Settings, sampler: PairSampler) -> list[Batch]:
     """Return batches of the task's melody, each note alone, which the training never draws from."""
     notes = task.melody(GAP)
-    alone = dataclasses.replace(settings, training=dataclasses.replace(settings.training, holdout=0.0))
+    alone = dataclasses.replace(settings, training=dataclasses.replace(settings.training, holdout=0.0, seed=0))
     drawn = PairSampler(notes, SampledPiano().render(notes), alone, sampler.tuning)
     return [drawn.batch(i) for i in range(_batches(settings))]
 
@@ -243,6 +243,21 @@ def highest_learnt_hz(result: dict, at: int = -1, least: float = 0.25) -> float:
             break
         top = high if inside.any() else top
     return float(min(top, edges[-1]))
+
+
+def results_table(results: dict[str, dict]) -> str:
+    """Return results by row as a Markdown table: cost, what is learnt of the spectrum, and the melody's measures."""
+    heads = ("", "parameters", "steps", "frames/s", "learnt Hz", "up to Hz", "correlation", "SNR dB",
+             "attack LSD dB", "sustain LSD dB", "multi-scale loss")  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row, result in results.items():
+        m, training = result["measures"], result["settings"]["training"]
+        speed = result["steps"] * training["batch"] * training["frames"] / result["seconds"]
+        cells = [row, f"{result['parameters']:,}", f"{result['steps']}", f"{speed:.0f}", f"{learnt_hz(result):.0f}",
+                 f"{highest_learnt_hz(result):.0f}", f"{m['correlation']:.3f}", f"{m['snr_db']:.1f}",
+                 f"{m['attack_lsd_db']:.1f}", f"{m['sustain_lsd_db']:.1f}", f"{m['multi_scale_loss']:.1f}"]  # fmt: skip
+        lines.append("| " + " | ".join(cells if result["finite"] else [row, *cells[1:4], *["diverged"] * 7]) + " |")
+    return "\n".join(lines)
 
 
 def _heard(experiment: Experiment, trainer: Trainer, sampler: PairSampler) -> dict:

@@ -82,6 +82,14 @@ def bands(target: np.ndarray, prediction: np.ndarray) -> list[dict]:
     return rows
 
 
+def lsd_db(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Return the log-spectral distance (dB) over all bins and frames of an STFT of 2048/512."""
+    spectral = _full(2048, 512)
+    floor = peak_energy(target, spectral) * 10 ** (FLOOR_DB / 10)
+    squares = [level_difference_db(Y, P, floor) ** 2 for _, Y, P in spectra(target, prediction, spectral)]
+    return float(np.sqrt(np.mean(np.concatenate(squares))))
+
+
 def energy(x: np.ndarray) -> float:
     """Return the sum of squared magnitudes."""
     return float(np.sum(x.real**2 + x.imag**2))

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from nnss_utils.errors import InputError, check_number
+from nnss_utils.spectral import Spectral, istft, stft
 
 POWER_RANGE = (1 / 64, 1.0)
 LOGARITHM = "log"
@@ -77,3 +78,26 @@ def denormalize_pairs(pairs, power: float | str):
         magnitude = _magnitude(pairs)
         return pairs * (LOG_FLOOR * ops.expm1(LOG_RANGE * ops.minimum(magnitude, LOG_LOUDEST)) / magnitude)
     return pairs if power == 1 else _scale_pairs(pairs, 1 / power - 1, FLOOR**power)
+
+
+def with_error(
+    sound: np.ndarray,
+    power: float | str,
+    error_db: float,
+    spectral: Spectral,
+    seed: int = 0,
+    *,
+    relative: bool = False,
+) -> np.ndarray:
+    """Return what a sound (samples,) becomes if its normalized spectrogram is wrong by a fixed error.
+
+    The error is complex Gaussian noise, `error_db` over the normalized spectrogram's own root mean square: what a
+    network trained by mean squared error to that loss would leave; `relative`: over each bin's own magnitude.
+    The result is float32 (samples,), peaks above 1 included.
+    """
+    rng = np.random.default_rng(seed)
+    Y = normalize(stft(sound, spectral) * np.float32(spectral.scale), power)
+    size = np.abs(Y) if relative else np.float32(np.sqrt(np.mean(np.abs(Y) ** 2)))
+    noise = rng.standard_normal((*Y.shape, 2), np.float32).view(np.complex64)[..., 0]
+    Y += noise * (size * np.float32(10 ** (error_db / 20) / np.sqrt(2)))
+    return istft((denormalize(Y, power) / spectral.scale).astype(np.complex64), spectral, len(sound))

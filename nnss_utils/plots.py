@@ -3,6 +3,7 @@
 One visual language: frequency in Hz, time in seconds, magma for levels, one colour a role.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,13 @@ def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
     return path
 
 
+def png(figure: Figure, dpi: int = 80) -> bytes:
+    """Return a figure as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    return buffer.getvalue()
+
+
 def _axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
     if ax is not None:
         return ax.figure, ax
@@ -47,9 +55,7 @@ def spectrogram(
 ) -> tuple[Figure, Axes]:
     """Draw |STFT|^power of a sound (samples,), power 1/8 as in the seed's pictures, up to `top` Hz."""
     figure, ax = _axes(ax, (7, 2.8))
-    step = int(np.clip(len(sound) // COLUMNS, 64, 1024))
-    S = np.abs(stft(sound, Spectral(2048, step))) ** power
-    S = _loudest(_loudest(S, max(1, len(S) // COLUMNS)).T, max(1, S.shape[1] // ROWS))
+    S = spectrogram_levels(sound, power)
     extent = (0, len(sound) / SAMPLE_RATE, 0, SAMPLE_RATE / 2)
     colours = plt.get_cmap(LEVELS, SHADES)
     ax.imshow(S, origin="lower", aspect="auto", cmap=colours, extent=extent, interpolation="nearest")
@@ -57,10 +63,50 @@ def spectrogram(
     return figure, ax
 
 
+def spectrogram_levels(sound: np.ndarray, power: float = 1 / 8) -> np.ndarray:
+    """Return |STFT|^power of a sound as a picture of about ROWS frequencies and COLUMNS times."""
+    step = int(np.clip(len(sound) // COLUMNS, 64, 1024))
+    S = np.abs(stft(sound, Spectral(2048, step))) ** power
+    return _loudest(_loudest(S, max(1, len(S) // COLUMNS)).T, max(1, S.shape[1] // ROWS))
+
+
 def _loudest(values: np.ndarray, group: int) -> np.ndarray:
     """Return the maximum of each `group` of rows: thinning that loses no partial and no onset."""
     rows = len(values) // group * group
     return values[:rows].reshape(-1, group, values.shape[1]).max(axis=1)
+
+
+def spectrogram_grid(pictures: dict[str, np.ndarray], seconds: float, columns: int = 4) -> tuple[Figure, np.ndarray]:
+    """Draw normalized magnitudes (frames, bins) by their names, each on its own scale of levels."""
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3 * columns, 2.4 * rows), dpi=72, sharex=True, sharey=True, layout="constrained"
+    )
+    for ax in np.ravel(axes)[len(pictures) :]:
+        ax.axis("off")
+    for ax, (name, S) in zip(np.ravel(axes), pictures.items(), strict=False):
+        S = _loudest(_loudest(S, max(1, len(S) // 160)).T, max(1, S.shape[1] // ROWS))
+        colours = plt.get_cmap(LEVELS, SHADES)
+        extent = (0, seconds, 0, SAMPLE_RATE / 2)
+        ax.imshow(S, origin="lower", aspect="auto", cmap=colours, extent=extent, interpolation="nearest")
+        ax.set_title(name, fontsize=10)
+    for ax in np.atleast_2d(axes)[:, 0]:
+        ax.set_ylabel("Hz")
+    return figure, axes
+
+
+def learning_map(result: dict, top: float = 22050.0, ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw a laboratory result's variance explained by bin (Hz) over training time (s), both on log scales."""
+    figure, ax = _axes(ax, (5, 3.4))
+    seconds = np.array([look["seconds"] for look in result["snapshots"]])
+    explained = np.clip([look["melody"]["explained"] for look in result["snapshots"]], 0, 1)
+    edges = (np.array(result["bin_edges"]) + 0.5) * result["bin_hz"]
+    between = np.sqrt(seconds[1:] * seconds[:-1])
+    times = np.concatenate([[seconds[0] ** 2 / between[0]], between, [seconds[-1]]])
+    mesh = ax.pcolormesh(times, edges, explained.T, vmin=0, vmax=1, cmap="viridis", rasterized=True)
+    figure.colorbar(mesh, ax=ax, label="variance explained")
+    ax.set(xscale="log", yscale="log", xlabel="training, s", ylabel="Hz", ylim=(40, top), title=result["row"])
+    return figure, ax
 
 
 def compare_spectrograms(sounds: dict[str, np.ndarray], power: float = 1 / 8, top: float = 22050.0) -> tuple:

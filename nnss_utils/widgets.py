@@ -1,0 +1,128 @@
+"""Sliders to look at phases and to hear normalizations (notebooks 02 and 03).
+
+Their pictures are drawn by Matplotlib's Figure and put into an Image widget, never by pyplot: in a callback that
+would come out blank (jupyterlab#19719). Callbacks run when a slider is let go, and answer well within half a second.
+"""
+
+import io
+from pathlib import Path
+
+import ipywidgets
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from nnss_utils import listening, metrics, plots
+from nnss_utils.normalization import with_error
+from nnss_utils.paths import whole_file
+from nnss_utils.spectral import SAMPLE_RATE, Spectral, carriers, stft
+
+POWERS = {"1": 1.0, "1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/16": 1 / 16, "1/32": 1 / 32, "logarithm": "log"}
+
+
+class PhaseFigure:
+    """Two panels: a sound's spectrogram with one bin marked, and the sine of this bin's phase over a short time."""
+
+    def __init__(self, sound: np.ndarray, spectral: Spectral, start: float, seconds: float) -> None:
+        """Draw a sound's (samples,) spectrogram; `draw` marks a bin and shows its phase from `start` for `seconds`."""
+        self.spectral = spectral
+        first = round(start * SAMPLE_RATE)
+        part = sound[first : first + round(seconds * SAMPLE_RATE) + spectral.frame_length]
+        self.spectra = stft(part, spectral, pad=False)
+        self.starts = first + spectral.frame_step * np.arange(len(self.spectra))
+        self.figure = Figure(figsize=(10, 3), layout="constrained")
+        left, right = self.figure.subplots(1, 2)
+        plots.spectrogram(sound, title="|S|^(1/8)", ax=left)
+        self.mark = left.axhline(0, color="white", linewidth=1.2)
+        times = (self.starts + spectral.frame_length / 2) / SAMPLE_RATE
+        (self.raw,) = right.plot(times, np.zeros(len(times)), color=plots.COLOURS["reference"], linewidth=0.7)
+        (self.turned,) = right.plot(times, np.zeros(len(times)), color=plots.COLOURS["prediction"], linewidth=2)
+        right.set(xlabel="time, s", ylabel="sine of the phase", ylim=(-1.1, 1.6))
+        right.set_title("bin 0")  # keeps its room
+        right.legend([self.raw, self.turned], ["as the STFT gives it", "heterodyned"], loc="upper right", ncols=2)
+        self.right = right
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")  # laid out once: half the time of each answer
+
+    def draw(self, k: int, dpi: int = 80) -> bytes:
+        """Return the picture of bin `k` as the bytes of a PNG."""
+        values = self.spectra[:, k]
+        carrier = carriers(self.spectral, self.starts)[:, k]
+        frequency = k * self.spectral.rate / self.spectral.frame_length
+        self.mark.set_ydata([frequency, frequency])
+        self.raw.set_ydata(np.sin(np.angle(values)))
+        self.turned.set_ydata(np.sin(np.angle(values * carrier)))
+        self.right.set_title(f"bin {k}, {frequency:.0f} Hz")
+        return plots.png(self.figure, dpi)
+
+    def animate(self, path: Path, bins: range, milliseconds: int = 120, dpi: int = 64) -> Path:
+        """Write the pictures of several bins as an animated GIF, whole or not at all, and return the path."""
+        pictures = [Image.open(io.BytesIO(self.draw(k, dpi))).convert("P", colors=32) for k in bins]
+        with whole_file(path) as part:
+            pictures[0].save(part, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+        return path
+
+
+def phase_slider(picture: PhaseFigure, first: int = 12) -> ipywidgets.VBox:
+    """Return a slider over the bins and the picture of the one chosen."""
+    slider = ipywidgets.IntSlider(
+        first, 0, picture.spectral.bins - 1, description="bin", continuous_update=False, layout={"width": "60%"}
+    )
+    image = ipywidgets.Image(value=picture.draw(first), format="png")
+
+    def show(change: dict) -> None:
+        image.value = picture.draw(change["new"])
+
+    slider.observe(show, names="value")
+    return ipywidgets.VBox([slider, image])
+
+
+class NormalizationFigure:
+    """What a fixed error of the normalized spectrogram does to a sound: players, spectrograms and measures."""
+
+    def __init__(self, sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> None:
+        """Prepare for a sound (samples,); `gain` is that of every player, so that loudness compares."""
+        self.sound, self.spectral, self.gain = sound, spectral, gain
+        self.figure = Figure(figsize=(10, 3), layout="constrained")
+        left, right = self.figure.subplots(1, 2, sharey=True)
+        plots.spectrogram(sound, title="original", ax=left)
+        plots.spectrogram(sound, ax=right)
+        right.label_outer()
+        right.set_title("power 1/8")  # keeps its room
+        self.changed = right.images[0]
+        self.right = right
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
+    def answer(self, power: float | str, error_db: float, name: str = "") -> tuple[bytes, bytes, str]:
+        """Return the changed sound as MP3, both spectrograms as PNG, and the measures in words."""
+        sound = with_error(self.sound, power, error_db, self.spectral)
+        self.changed.set_data(plots.spectrogram_levels(sound))
+        self.right.set_title(f"power {name or power}, error {error_db:g} dB")
+        peak = float(np.abs(sound).max(initial=0)) * self.gain
+        said = f"SNR {metrics.snr_db(self.sound, sound):.1f} dB"
+        said += f", LSD {metrics.lsd_db(self.sound, sound):.1f} dB"
+        said += f", peak {peak:.1f}: clipped" if peak > 1 else ""
+        return listening.mp3(np.nan_to_num(sound), self.gain), plots.png(self.figure), said
+
+
+def normalization_slider(sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> ipywidgets.VBox:
+    """Return sliders for the power and the error, players of original and result, and their spectrograms."""
+    picture = NormalizationFigure(sound, spectral, gain)
+    power = ipywidgets.SelectionSlider(options=list(POWERS), value="1/8", description="power", continuous_update=False)
+    error = ipywidgets.IntSlider(-20, -60, 0, description="error, dB", continuous_update=False)
+    original = ipywidgets.Audio(value=listening.mp3(sound, gain), format="mpeg", autoplay=False, loop=False)
+    result = ipywidgets.Audio(format="mpeg", autoplay=False, loop=False)
+    image, said = ipywidgets.Image(format="png"), ipywidgets.Label()
+
+    def show(_: object = None) -> None:
+        result.value, image.value, said.value = picture.answer(POWERS[power.value], error.value, power.value)
+
+    power.observe(show, names="value")
+    error.observe(show, names="value")
+    show()
+    players = [
+        ipywidgets.VBox([ipywidgets.Label("original"), original]),
+        ipywidgets.VBox([ipywidgets.Label("with the error"), result]),
+    ]
+    return ipywidgets.VBox([ipywidgets.HBox([power, error, said]), ipywidgets.HBox(players), image])
