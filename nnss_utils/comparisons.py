@@ -5,6 +5,8 @@ two sines, raw phase, frame_step 1, power 1/8. "partials": the codification soun
 power 1/2, which two minutes on one core can learn.
 """
 
+from collections.abc import Sequence
+
 from nnss_utils.config import PRESETS, make_settings
 from nnss_utils.laboratory import Experiment, Task
 
@@ -77,6 +79,12 @@ def group(base: str, name: str, seconds: float = 120.0, seed: int = 0, clock: st
     plain = make(base, seconds=seconds, seed=seed).settings
     rows = [make(base, label, seconds, seed, clock) for label in GROUPS[name]]
     return [row for row in rows if row.settings != plain]
+
+
+def groups(base: str, names: Sequence[str], seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
+    """Return the experiments of several groups, none twice."""
+    rows = [row for name in names for row in group(base, name, seconds, clock=clock)]
+    return list({row.identity: row for row in rows}.values())
 
 
 def whole_methods(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:

@@ -28,7 +28,7 @@ from nnss_utils.instrument import SampledPiano
 from nnss_utils.midi import Note
 from nnss_utils.normalization import normalize_pairs
 from nnss_utils.pair import Pair, make_pair
-from nnss_utils.paths import RESULTS, read_json, write_json
+from nnss_utils.paths import RESULTS, read_json, shown, write_json
 from nnss_utils.sampling import Batch, PairSampler
 from nnss_utils.scores import scale_sequence
 from nnss_utils.spectral import SAMPLE_RATE
@@ -126,7 +126,10 @@ def own_functions(settings: Settings) -> list[tuple[str, str, Callable]]:
 def kept(experiment: Experiment) -> dict | None:
     """Return an experiment's result if it was made before, whatever its row was called then."""
     for path in sorted(FOLDER.glob(f"*-{experiment.identity}.json")):
-        return read_json(path) | {"row": experiment.row}
+        try:
+            return read_json(path) | {"row": experiment.row}
+        except ValueError:
+            print(f"{shown(path)} is damaged: made anew")
     return None
 
 
@@ -231,17 +234,15 @@ def learnt_hz(result: dict, at: int = -1) -> float:
     return float(np.sum(explained * np.diff(result["bin_edges"])) * result["bin_hz"])
 
 
-def highest_learnt_hz(result: dict, at: int = -1, least: float = 0.25) -> float:
-    """Return up to where (Hz) the look explains at least `least` of each third of an octave, from 150 Hz up."""
+def highest_learnt_hz(result: dict, at: int = -1, least: float = 0.1) -> float:
+    """Return the upper edge (Hz) of the highest third of an octave of which a look explains at least `least`, or 0."""
     edges = np.array(result["bin_edges"]) * result["bin_hz"]
     explained = np.clip(result["snapshots"][at]["melody"]["explained"], 0, 1)
     middle, width, top = (edges[1:] + edges[:-1]) / 2, np.diff(edges), 0.0
-    bands = 150 * 2 ** (np.arange(23) / 3)
-    for low, high in pairwise(bands):
+    for low, high in pairwise(100 * 2 ** (np.arange(25) / 3)):
         inside = (middle >= low) & (middle < high)
-        if inside.any() and np.average(explained[inside], weights=width[inside]) < least:
-            break
-        top = high if inside.any() else top
+        if inside.any() and np.average(explained[inside], weights=width[inside]) >= least:
+            top = high
     return float(min(top, edges[-1]))
 
 
@@ -267,7 +268,8 @@ def _heard(experiment: Experiment, trainer: Trainer, sampler: PairSampler) -> di
     target = SampledPiano().render(notes)
     now = time.process_time if experiment.clock == "cpu" else time.monotonic
     begun = now()
-    sound = render(notes, trained_model(trainer, sampler, task.pair(), {}), progress=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # a low power of a bad network: as loud as it gets
+        sound = render(notes, trained_model(trainer, sampler, task.pair(), {}), progress=False)
     seconds = now() - begun
     finite = np.nan_to_num(np.clip(sound, -1e3, 1e3))
     return {

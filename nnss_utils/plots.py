@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -203,6 +204,33 @@ def diagram() -> tuple[Figure, Axes]:
     ax.text(0.1, 3.9, "each voice alone, frames counted from its note-on", fontsize=9, style="italic")
     ax.text(0.1, 0.1, "prediction = mask$_{tone}$ x tone + mask$_{impulse}$ x impulse, bin by bin, complex: "
             "no Griffin-Lim", fontsize=9)  # fmt: skip
+    return figure, ax
+
+
+def network(model: keras.Model, title: str = "", ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw a Keras functional model: a box for each layer, below those it hears, with its shape and parameters."""
+    figure, ax = _axes(ax, (6, 4.5))
+    nodes = model.operations  # its layers, and what stands between them; each after those it hears
+    parents = {
+        node.name: [t._keras_history.operation.name for t in node._inbound_nodes[0].input_tensors] for node in nodes
+    }
+    depth: dict[str, int] = {}
+    for node in nodes:
+        depth[node.name] = 1 + max((depth[name] for name in parents[node.name]), default=-1)
+    rows = [[node.name for node in nodes if depth[node.name] == d] for d in range(max(depth.values()) + 1)]
+    place = {name: ((i + 0.5) / len(row), -d) for d, row in enumerate(rows) for i, name in enumerate(row)}
+    for node in nodes:
+        x, y = place[node.name]
+        for name in parents[node.name]:
+            ax.annotate("", (x, y + 0.3), (place[name][0], place[name][1] - 0.3), arrowprops={"arrowstyle": "->"})
+        parameters = sum(weight.shape.num_elements() for weight in getattr(node, "weights", []))
+        size = f"  {parameters:,}" if parameters else ""
+        shape = tuple(node.output.shape[1:]) if hasattr(node.output, "shape") else "(parts)"
+        text = f"{node.name}  {shape}{size}".replace("None", "frames")
+        box = {"boxstyle": "round", "facecolor": "#fbe3d4" if size else "#e6eef5", "edgecolor": "#333333"}
+        ax.text(x, y, text, ha="center", va="center", fontsize=7, bbox=box)
+    ax.set(xlim=(0, 1), ylim=(-len(rows) + 0.4, 0.6), title=title)
+    ax.axis("off")
     return figure, ax
 
 

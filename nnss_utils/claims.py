@@ -1,0 +1,122 @@
+"""What the method's author reports, claim by claim, each with its judge (notebook 07_claims).
+
+A claim names its judge, a function of the laboratory's results in verdicts.py: the table is rebuilt from kept JSON,
+and another run may judge otherwise.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnss_utils import metrics, phase, verdicts
+from nnss_utils.instrument import SampledPiano
+from nnss_utils.laboratory import Task
+from nnss_utils.spectral import Spectral
+from nnss_utils.verdicts import OPEN, Finding, Results
+
+LONG_RUN = "papermill 07_claims.ipynb out.ipynb -p training_seconds 86400 -p clock wall -p workers 1"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim in our words, the setting it is judged in, and the judge."""
+
+    number: int
+    text: str
+    setting: str
+    judge: Callable[[Results, dict], Finding]
+    gpu: str = ""
+
+
+def facts(seed: int = 0) -> dict:
+    """Return what is measured without training: phases, Griffin-Lim and silence on the laboratory's melody."""
+    task = Task()
+    notes = task.melody()
+    sound = SampledPiano().render(notes)
+    onsets = np.array([note.start for note in notes])
+    grids = {"raw": Spectral(2048, 1, heterodyne=False), "heterodyned": Spectral(2048, 1)}
+    change = {name: phase.relative_change(sound[:22_050], grid, 1 / 8) for name, grid in grids.items()}
+    bands = ((50, 100), (200, 400), (400, 800))
+    return {
+        "change": {name: [float(values[low:high].mean()) for low, high in bands] for name, values in change.items()},
+        "griffin_lim": metrics.measure(sound, metrics.griffin_lim(sound, seed), onsets),
+    }
+
+
+EQUAL = "equal time, one core, five keys"
+CLAIMS = (
+    Claim(
+        1,
+        "A double bidirectional LSTM is the best model; a third and a fourth layer don't improve it",
+        EQUAL,
+        verdicts.depth,
+        LONG_RUN,
+    ),
+    Claim(2, "GRU is almost as good as LSTM", EQUAL, verdicts.gru, LONG_RUN),
+    Claim(3, "Convolutional networks are costly and slow to train", EQUAL, verdicts.convolution),
+    Claim(4, "Transformers give bad results", EQUAL, verdicts.transformer, LONG_RUN),
+    Claim(5, "The shorter frame_step, the better; 1 is best", EQUAL, verdicts.steps),
+    Claim(6, "With frame_step 1 the high frequencies are lost", EQUAL, verdicts.highs, LONG_RUN),
+    Claim(7, "The longer frame_length, the better, at the price of training time", EQUAL, verdicts.lengths),
+    Claim(8, "Transients are lost above 2048; 2048 is best", EQUAL + ", attack LSD", verdicts.transients),
+    Claim(9, "Hann and Kaiser are the best windows", EQUAL, verdicts.windows, LONG_RUN),
+    Claim(10, "Mean squared error is the best loss; multi-scale spectral loss gives bad results", EQUAL, verdicts.loss),
+    Claim(11, "A power normalization helps; 1/2, 1/4 and 1/8 are excellent", EQUAL, verdicts.powers),
+    Claim(12, "At 1/32 and lower, small errors are too loud: too hard to learn", EQUAL, verdicts.small_powers),
+    Claim(13, "Logarithmic normalization gives much noise", EQUAL, verdicts.logarithm),
+    Claim(
+        14, "Phases of low bins are coherent; after about bin 200 they show aliasing", "half a second", verdicts.phases
+    ),
+    Claim(
+        15,
+        "Oversampling by 4 reduces it: bandwidth up to 6 kHz",
+        EQUAL,
+        verdicts.oversampling,
+        f"{LONG_RUN} -p rows 'seed: oversampling 4'",
+    ),
+    Claim(
+        16,
+        "Loss curves of training and test fall alike: no overfitting",
+        "losses over time",
+        verdicts.overfitting,
+        LONG_RUN,
+    ),
+    Claim(
+        17,
+        "Low bins are learnt well and fast, each new bin above takes far longer",
+        "learning map",
+        verdicts.low_first,
+        f"{LONG_RUN} -p rows 'seed, exact'",
+    ),
+    Claim(18, "Two sines a note, without velocity, suffice as codification", EQUAL, verdicts.two_sines, LONG_RUN),
+    Claim(
+        19, "The method avoids Griffin-Lim's naive phase reconstruction", "the melody's waveform", verdicts.griffin_lim
+    ),
+    Claim(20, "Hopes: the whole band, the transient problem solved, complex-valued networks", "masks", verdicts.hopes),
+)
+
+
+def judge_all(rows: Mapping[str, dict], measured: dict) -> list[dict]:
+    """Return each claim with its finding as dictionaries; one whose rows were not run is not decidable."""
+    judged = []
+    for claim in CLAIMS:
+        try:
+            finding = claim.judge(Results(rows), measured)
+        except KeyError as missing:
+            finding = Finding(OPEN, "", f"row {missing.args[0]!r} was not run")
+        judged.append(
+            {"number": claim.number, "claim": claim.text, "setting": claim.setting, "measured": finding.measured,
+             "verdict": finding.verdict, "why": finding.why, "gpu": claim.gpu}
+        )  # fmt: skip
+    return judged
+
+
+def claims_table(judged: list[dict], *, short: bool = False) -> str:
+    """Return judged claims as a Markdown table; `short` leaves out setting and measures."""
+    heads = ("#", "claim", "verdict", "why") if short else ("#", "claim", "setting", "measured", "verdict", "why")
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in judged:
+        cells = {"#": str(row["number"]), **row, "verdict": f"**{row['verdict']}**"}
+        lines.append("| " + " | ".join(cells[head] for head in heads) + " |")
+    return "\n".join(lines)
