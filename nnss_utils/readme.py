@@ -1,10 +1,13 @@
-"""The README's table of results, made from committed JSON: `python -m nnss_utils.readme` after `make run`."""
+"""The README's tables, made from committed JSON: `python -m nnss_utils.readme` after `make run` or notebook 07."""
 
+from nnss_utils.claims import claims_table
 from nnss_utils.paths import ROOT, read_json, write_json
 from nnss_utils.scores import SCORES
 
-START, END = "<!-- results -->", "<!-- end of results -->"
+RESULTS_MARKS = "<!-- results -->", "<!-- end of results -->"
+CLAIMS_MARKS = "<!-- claims -->", "<!-- end of claims -->"
 KEPT = ROOT / "data" / "results" / "bach.json"
+CLAIMS = ROOT / "data" / "results" / "claims.json"
 MEASURES = ("correlation", "snr_db", "bandwidth_hz", "bands", "attack_lsd_db", "sustain_lsd_db", "multi_scale_loss")
 GRIFFIN_LIM = "Griffin-Lim on the true magnitudes"
 TITLES = {"bwv847_fugue": "BWV 847, fugue subject", "bwv846_prelude": "BWV 846, prelude"}
@@ -62,14 +65,27 @@ def results_table() -> str:
     return "\n".join(lines)
 
 
+def verdicts_table() -> str:
+    """Return the table of claims and verdicts as Markdown."""
+    return claims_table(read_json(CLAIMS)["claims"], short=True)
+
+
+def tables() -> dict[tuple[str, str], str]:
+    """Return the README's tables by the marks they stand between."""
+    return {RESULTS_MARKS: results_table(), CLAIMS_MARKS: verdicts_table()}
+
+
 def update_readme() -> None:
-    """Put the table between its marks in README.md."""
+    """Put each table between its marks in README.md."""
     path = ROOT / "README.md"
     text = path.read_text()
-    before, after = text[: text.index(START) + len(START)], text[text.index(END) :]
-    path.write_text(f"{before}\n{results_table()}\n{after}")
+    for (start, end), table in tables().items():
+        before, after = text[: text.index(start) + len(start)], text[text.index(end) :]
+        text = f"{before}\n{table}\n{after}"
+    path.write_text(text)
 
 
 if __name__ == "__main__":
-    keep_results()
+    if all((ROOT / "data" / "results" / "evaluation" / f"{score}.json").is_file() for score in SCORES):
+        keep_results()
     update_readme()

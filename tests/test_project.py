@@ -12,7 +12,9 @@ import pytest
 import yaml
 from prepare_notebooks import fast_parameters
 
-from nnss_utils.readme import END, START, results_table
+from nnss_utils.comparisons import everything
+from nnss_utils.paths import read_json
+from nnss_utils.readme import CLAIMS, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -44,6 +46,7 @@ def test_the_lock_pins_every_dependency_and_names_no_address():
 def test_the_project_stays_small():
     sizes = {path: path.stat().st_size for path in tracked()}
     assert sum(sizes.values()) < 20e6
+    assert sizes[ROOT / "img" / "phase_bins.gif"] < 2e6
     assert all(size < 500_000 for path, size in sizes.items() if path.suffix == ".ipynb")
 
 
@@ -77,7 +80,19 @@ def test_every_notebook_has_fast_parameters_that_it_knows():
 
 def test_the_readme_tells_the_committed_results():
     readme = (ROOT / "README.md").read_text()
-    assert readme[readme.index(START) + len(START) : readme.index(END)].strip() == results_table().strip()
+    for (start, end), table in tables().items():
+        assert readme[readme.index(start) + len(start) : readme.index(end)].strip() == table.strip()
+
+
+def test_every_row_of_the_claims_is_committed_with_two_minutes_of_training():
+    """On a fresh clone the tables of 03, 04 and 07 are rebuilt without training."""
+    committed = {path.stem.rsplit("-", 1)[1] for path in (ROOT / "data" / "results" / "laboratory").glob("*.json")}
+    experiments = everything()
+    assert {experiment.identity for experiment in experiments} <= committed
+    assert all(experiment.settings.training.seconds >= 120 for experiment in experiments)
+    verdicts = {row["verdict"] for row in read_json(CLAIMS)["claims"]}
+    assert verdicts <= {"confirmed", "partly", "refuted", "not decidable here"}
+    assert not any("was not run" in row["why"] for row in read_json(CLAIMS)["claims"])
 
 
 def test_the_readmes_links_and_pictures_exist():
