@@ -94,9 +94,8 @@ class Experiment:
 
     @property
     def identity(self) -> str:
-        """A digest of all that decides the result: settings but for their name, task, clock, a user's functions."""
-        content = self.to_dict()
-        content["settings"].pop("name")
+        """A digest of all that decides the result and is not as usual, so that a parameter to come changes none."""
+        content = _unusual(self.to_dict(), Experiment("", Settings()).to_dict())
         content |= {name: inspect.getsource(function) for _, name, function in own_functions(self.settings)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -106,9 +105,24 @@ class Experiment:
         return FOLDER / f"{''.join(c if c.isalnum() else '-' for c in self.row)}-{self.identity}.json"
 
     def to_dict(self) -> dict:
-        """Return what JSON can hold, without the row's name."""
-        task = dataclasses.asdict(self.task)
-        return {"settings": self.settings.to_dict(), "task": task, "clock": self.clock}
+        """Return what JSON can hold, without names."""
+        settings = self.settings.to_dict()
+        settings.pop("name")
+        return {"settings": settings, "task": dataclasses.asdict(self.task), "clock": self.clock}
+
+
+def _unusual(content: dict, usual: dict) -> dict:
+    """Return what of nested dictionaries is not as in `usual`."""
+    parts = {key: _unusual(v, usual[key]) if isinstance(v, dict) else v for key, v in content.items()}
+    return {key: value for key, value in parts.items() if value != ({} if isinstance(value, dict) else usual[key])}
+
+
+def _agrees(stored: dict, now: dict) -> bool:
+    """Return whether all that a stored configuration says is still so."""
+    return all(
+        key in now and (_agrees(value, now[key]) if isinstance(value, dict) else value == now[key])
+        for key, value in stored.items()
+    )
 
 
 def own_functions(settings: Settings) -> list[tuple[str, str, Callable]]:
@@ -125,10 +139,13 @@ def own_functions(settings: Settings) -> list[tuple[str, str, Callable]]:
 
 def kept(experiment: Experiment) -> dict | None:
     """Return an experiment's result if it was made before, whatever its row was called then."""
+    now = experiment.to_dict()
     for path in sorted(FOLDER.glob(f"*-{experiment.identity}.json")):
         try:
-            return read_json(path) | {"row": experiment.row}
-        except ValueError:
+            result = read_json(path)
+            if _agrees({key: result[key] for key in now}, now):
+                return result | {"row": experiment.row}
+        except (ValueError, KeyError):
             print(f"{shown(path)} is damaged: made anew")
     return None
 
@@ -154,7 +171,7 @@ def run_experiment(experiment: Experiment, report: Callable[[float], None] = lam
         "versions": versions(),
     }
     keras.utils.clear_session()
-    write_json(experiment.path, result)
+    write_json(experiment.path, result, indent=None)
     return result
 
 
@@ -176,7 +193,8 @@ def train_for(
         report(progress.seconds)
         if ended or progress.seconds >= times[_taken(times, snapshots)]:
             at = {"seconds": round(progress.seconds, 2), "step": progress.step}
-            snapshots.append(at | {name: look(trainer, batches) for name, batches in looks.items()})
+            seen = {name: look(trainer, batches) for name, batches in looks.items()}
+            snapshots.append(at | {"melody": seen["melody"], "training": {"loss": seen["training"]["loss"]}})
     return progress, snapshots
 
 

@@ -44,10 +44,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: dict | list) -> Path:
-    """Write `content` as indented JSON (never NaN), whole or not at all, and return the path."""
+def write_json(path: Path, content: dict | list, indent: int | None = 1) -> Path:
+    """Write `content` as JSON (never NaN), on one line without `indent`, whole or not at all, and return the path."""
     with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        part.write_text(json.dumps(content, indent=indent, allow_nan=False) + "\n")
     return path
 
 

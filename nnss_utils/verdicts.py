@@ -218,12 +218,13 @@ def loss(results: Results, measured: dict) -> Finding:
 def powers(results: Results, measured: dict) -> Finding:
     """Claim 11: powers 1/2, 1/4 and 1/8 are excellent."""
     labels = {"1": "power 1", "1/2": "as is", "1/4": "power 1/4", "1/8": "power 1/8"}
-    loud = {name: results.measure("sustain_lsd_db", "partials", label) for name, label in labels.items()}
-    lsd = ", ".join(f"{name} {value:.1f}" for name, value in loud.items())
-    said = f"partials, correlation: {results.scores('partials', labels)}; sustain LSD, dB: {lsd}"
-    good = [loud[name] < loud["1"] for name in ("1/2", "1/4", "1/8")]
+    spectral = {name: results.measure("multi_scale_loss", "partials", label) for name, label in labels.items()}
+    losses = ", ".join(f"{name} {value:.1f}" for name, value in spectral.items())
+    said = f"partials, correlation: {results.scores('partials', labels)}; multi-scale spectral loss: {losses}"
+    heard = all(spectral[name] < spectral["1"] for name in ("1/2", "1/4", "1/8"))
+    waveform = not any(results.better("partials", "power 1", label) for label in labels.values())
     why = "a lower power hears the quiet bins, a higher one learns the waveform sooner"
-    return Finding(CONFIRMED if all(good) else PARTLY if any(good) else REFUTED, said, why)
+    return Finding(CONFIRMED if heard and waveform else PARTLY if heard or waveform else REFUTED, said, why)
 
 
 def small_powers(results: Results, measured: dict) -> Finding:
