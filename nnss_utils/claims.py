@@ -4,6 +4,7 @@ A claim names its judge, a function of the laboratory's results in verdicts.py: 
 and another run may judge otherwise.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,18 +16,18 @@ from nnss_utils.laboratory import Task
 from nnss_utils.spectral import Spectral
 from nnss_utils.verdicts import OPEN, Finding, Results
 
-LONG_RUN = "papermill 07_claims.ipynb out.ipynb -p training_seconds 86400 -p clock wall -p workers 1"
+LONG_RUN = "papermill 07_claims.ipynb out.ipynb -p training_seconds 36000 -p clock wall -p workers 1 -p rows"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim in our words, the setting it is judged in, and the judge."""
+    """A claim in our words, the setting it is judged in, the judge, and whether a longer training might decide more."""
 
     number: int
     text: str
     setting: str
     judge: Callable[[Results, dict], Finding]
-    gpu: str = ""
+    longer: bool = False
 
 
 def facts(seed: int = 0) -> dict:
@@ -51,16 +52,16 @@ CLAIMS = (
         "A double bidirectional LSTM is the best model; a third and a fourth layer don't improve it",
         EQUAL,
         verdicts.depth,
-        LONG_RUN,
+        True,
     ),
-    Claim(2, "GRU is almost as good as LSTM", EQUAL, verdicts.gru, LONG_RUN),
+    Claim(2, "GRU is almost as good as LSTM", EQUAL, verdicts.gru, True),
     Claim(3, "Convolutional networks are costly and slow to train", EQUAL, verdicts.convolution),
-    Claim(4, "Transformers give bad results", EQUAL, verdicts.transformer, LONG_RUN),
+    Claim(4, "Transformers give bad results", EQUAL, verdicts.transformer, True),
     Claim(5, "The shorter frame_step, the better; 1 is best", EQUAL, verdicts.steps),
-    Claim(6, "With frame_step 1 the high frequencies are lost", EQUAL, verdicts.highs, LONG_RUN),
+    Claim(6, "With frame_step 1 the high frequencies are lost", EQUAL, verdicts.highs, True),
     Claim(7, "The longer frame_length, the better, at the price of training time", EQUAL, verdicts.lengths),
     Claim(8, "Transients are lost above 2048; 2048 is best", EQUAL + ", attack LSD", verdicts.transients),
-    Claim(9, "Hann and Kaiser are the best windows", EQUAL, verdicts.windows, LONG_RUN),
+    Claim(9, "Hann and Kaiser are the best windows", EQUAL, verdicts.windows, True),
     Claim(10, "Mean squared error is the best loss; multi-scale spectral loss gives bad results", EQUAL, verdicts.loss),
     Claim(11, "A power normalization helps; 1/2, 1/4 and 1/8 are excellent", EQUAL, verdicts.powers),
     Claim(12, "At 1/32 and lower, small errors are too loud: too hard to learn", EQUAL, verdicts.small_powers),
@@ -73,23 +74,23 @@ CLAIMS = (
         "Oversampling by 4 reduces it: bandwidth up to 6 kHz",
         EQUAL,
         verdicts.oversampling,
-        f"{LONG_RUN} -p rows 'seed: oversampling 4'",
+        True,
     ),
     Claim(
         16,
         "Loss curves of training and test fall alike: no overfitting",
         "losses over time",
         verdicts.overfitting,
-        LONG_RUN,
+        True,
     ),
     Claim(
         17,
         "Low bins are learnt well and fast, each new bin above takes far longer",
         "learning map",
         verdicts.low_first,
-        f"{LONG_RUN} -p rows 'seed, exact'",
+        True,
     ),
-    Claim(18, "Two sines a note, without velocity, suffice as codification", EQUAL, verdicts.two_sines, LONG_RUN),
+    Claim(18, "Two sines a note, without velocity, suffice as codification", EQUAL, verdicts.two_sines, True),
     Claim(
         19, "The method avoids Griffin-Lim's naive phase reconstruction", "the melody's waveform", verdicts.griffin_lim
     ),
@@ -101,14 +102,14 @@ def judge_all(rows: Mapping[str, dict], measured: dict) -> list[dict]:
     """Return each claim with its finding as dictionaries; one whose rows were not run is not decidable."""
     judged = []
     for claim in CLAIMS:
+        results = Results(rows)
         try:
-            finding = claim.judge(Results(rows), measured)
+            finding = claim.judge(results, measured)
         except KeyError as missing:
             finding = Finding(OPEN, "", f"row {missing.args[0]!r} was not run")
-        judged.append(
-            {"number": claim.number, "claim": claim.text, "setting": claim.setting, "measured": finding.measured,
-             "verdict": finding.verdict, "why": finding.why, "gpu": claim.gpu}
-        )  # fmt: skip
+        command = f"{LONG_RUN} '{','.join(results.asked)}'" if claim.longer else ""
+        row = {"number": claim.number, "claim": claim.text, "setting": claim.setting}
+        judged.append(row | dataclasses.asdict(finding) | {"gpu": command})
     return judged
 
 

@@ -6,6 +6,7 @@ power 1/2, which two minutes on one core can learn.
 """
 
 from nnss_utils.config import PRESETS, make_settings
+from nnss_utils.errors import check_choice
 from nnss_utils.laboratory import Experiment, Task
 
 BASES = {
@@ -46,8 +47,8 @@ POWERS = {
 }
 STEPS = {f"frame_step {step}": {"frame_step": step} for step in (1, 8, 64, 256)}
 HETERODYNED = {
-    "heterodyned, frame_step 1": {"heterodyne": True, "frame_step": 1},
-    "heterodyned, frame_step 64": {"heterodyne": True, "frame_step": 64},
+    "heterodyned step 1": {"heterodyne": True, "frame_step": 1},
+    "heterodyned step 64": {"heterodyne": True, "frame_step": 64},
 }
 LENGTHS = {f"frame_length {length}": {"frame_length": length} for length in (512, 1024, 4096, 8192)}
 OVERSAMPLED = {f"oversampling {factor}": {"oversampling": factor, "frame_length": 2048 * factor} for factor in (2, 4)}
@@ -60,7 +61,7 @@ GROUPS = {
         "powers": POWERS,
         "losses": LOSSES,
         "lengths": LENGTHS,
-        "steps": ("frame_step 256", "heterodyned, frame_step 64"),
+        "steps": ("frame_step 256", "heterodyned step 64"),
     },
     "seed": {
         "windows": WINDOWS,
@@ -77,8 +78,10 @@ CLOSE = ("BLSTM x 3", "GRU x 2")  # rows near their base's, trained with a secon
 
 def make(base: str, label: str = BASE, seconds: float = 120.0, seed: int = 0, clock: str = "cpu") -> Experiment:
     """Return the experiment of a base with one of the labels' changes, trained for `seconds`."""
-    changes = ({BASE: {}} | CHANGES)[label]
-    flat = {**BASES[base], **changes, "holdout": 0.0, "steps": 10**7, "seconds": seconds, "seed": seed}
+    check_choice("base", base, tuple(BASES))
+    changes = {BASE: {}} | CHANGES
+    check_choice("row", label, tuple(changes))
+    flat = {**BASES[base], **changes[label], "holdout": 0.0, "steps": 10**7, "seconds": seconds, "seed": seed}
     name = f"{base}: {label}" + (f" (seed {seed})" if seed else "")
     return Experiment(name, make_settings(name="row", **flat), TASKS[base], clock)
 
@@ -90,6 +93,17 @@ def group(base: str, name: str, seconds: float = 120.0, clock: str = "cpu") -> l
     return [row for row in rows if row.settings != plain]
 
 
+def choose(experiments: list[Experiment], rows: str) -> list[Experiment]:
+    """Return the experiments whose rows are named in `rows`, by comma, all if it is empty.
+
+    Raises `InputError` for a row that is not among them.
+    """
+    wanted = [name.strip() for name in rows.split(",") if name.strip()]
+    for name in wanted:
+        check_choice("row", name, tuple(experiment.row for experiment in experiments))
+    return [experiment for experiment in experiments if not wanted or experiment.row in wanted]
+
+
 def whole_methods(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
     """Return the rows of whole methods: both mask networks, and the seed's exact configuration on a short melody."""
     flat = {"holdout": 0.0, "steps": 10**7, "seconds": seconds}
@@ -98,7 +112,7 @@ def whole_methods(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment
         for name in ("mask_dense", "mask_blstm")
     ]
     exact = make_settings(name="row", preset="seed", **flat)
-    return [*masks, Experiment("seed, exact", exact, Task(heard=1), clock)]
+    return [*masks, Experiment("seed: exact", exact, Task(heard=1), clock)]
 
 
 def everything(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:

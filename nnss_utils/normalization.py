@@ -95,6 +95,7 @@ def with_error(
     network trained by mean squared error to that loss would leave; `relative`: over each bin's own magnitude.
     The result is float32 (samples,), peaks above 1 included.
     """
+    check_number("error_db", error_db, -300, 60)
     rng = np.random.default_rng(seed)
     Y = normalize(stft(sound, spectral) * np.float32(spectral.scale), power)
     size = np.abs(Y) if relative else np.float32(np.sqrt(np.mean(np.abs(Y) ** 2)))

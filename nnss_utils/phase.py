@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nnss_utils.errors import InputError
+from nnss_utils.errors import InputError, check_number
 from nnss_utils.midi import Note, samples_of
 from nnss_utils.normalization import normalize
 from nnss_utils.pair import Pair
@@ -49,6 +49,7 @@ def carrier_change(spectral: Spectral) -> np.ndarray:
 
 def jittered(notes: Sequence[Note], milliseconds: float, seed: int = 0) -> list[Note]:
     """Return notes moved by normally distributed times of so many ms (standard deviation), lengths unchanged."""
+    check_number("jitter_ms", milliseconds, 0, 1000)
     rng = np.random.default_rng(seed)
     moves = np.maximum(rng.normal(0, milliseconds / 1000, len(notes)), [-note.start for note in notes])
     return [Note(n.start + float(d), n.end + float(d), n.pitch, n.velocity) for n, d in zip(notes, moves, strict=True)]

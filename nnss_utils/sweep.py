@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster, as_completed, get_worker
 from tqdm.auto import tqdm
 
 from nnss_utils import catalogue
+from nnss_utils.errors import InputError, check_number
 from nnss_utils.laboratory import Experiment, kept, own_functions, run_experiment
 
 TOPIC = "seconds trained"
@@ -31,18 +32,29 @@ def run_all(experiments: Sequence[Experiment], workers: int = 0, scheduler: str 
     """Return the results of experiments by row, made before or now; a bar shows the training that is left.
 
     workers: processes, 0 for one a core; scheduler: address of a Dask scheduler whose workers do it instead.
+    Raises `InputError` where no scheduler answers.
     """
+    check_number("workers", workers, 0, 1024, integer=True)
     results = {experiment.row: kept(experiment) for experiment in experiments}
     missing = [experiment for experiment in experiments if results[experiment.row] is None]
     if missing:
         if scheduler:
-            with Client(scheduler) as client:
+            with _client(scheduler) as client:
                 results |= _run(missing, client)
         else:
             count = min(workers or os.cpu_count() or 1, len(missing))
             with _cluster(count) as cluster, Client(cluster) as client:
                 results |= _run(missing, client)
     return results
+
+
+def _client(scheduler: str) -> Client:
+    """Return a client of a Dask scheduler; raises `InputError` if none answers there."""
+    try:
+        return Client(scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f'no Dask scheduler at {scheduler!r} ({reason}); start one, or leave scheduler=""') from None
 
 
 def _cluster(workers: int) -> LocalCluster:

@@ -8,6 +8,7 @@ run raises KeyError.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NoReturn
 
 import numpy as np
 
@@ -22,11 +23,19 @@ class Results:
     """The laboratory's results by row, and what is read from them; a row that was not run raises KeyError."""
 
     def __init__(self, rows: Mapping[str, dict]) -> None:
+        """Read from `rows`; `asked` lists those that were read."""
         self.rows = rows
+        self.asked: list[str] = []
+
+    def row(self, name: str) -> dict | None:
+        """Return a row's result, None if it was not run."""
+        if name not in self.asked:
+            self.asked.append(name)
+        return self.rows.get(name)
 
     def of(self, base: str, label: str = "as is") -> dict:
         """Return the result of a base with a label's change."""
-        return self.rows[f"{base}: {label}"]
+        return self.row(f"{base}: {label}") or self.missing(base, label)
 
     def measure(self, key: str, base: str, label: str = "as is") -> float:
         """Return one of the melody's measures."""
@@ -34,10 +43,10 @@ class Results:
 
     def score(self, base: str, label: str = "as is") -> float:
         """Return the correlation of the melody's waveform, the mean of the seeds that were run."""
-        found = [self.rows.get(f"{base}: {label}{seed}") for seed in ("", " (seed 1)")]
+        found = [self.row(f"{base}: {label}{seed}") for seed in ("", " (seed 1)")]
         return float(np.mean([row["measures"]["correlation"] for row in found if row] or self.missing(base, label)))
 
-    def missing(self, base: str, label: str) -> list:
+    def missing(self, base: str, label: str) -> NoReturn:
         """Raise KeyError: the row was not run."""
         raise KeyError(f"{base}: {label}")
 
@@ -45,7 +54,7 @@ class Results:
         """Return the largest part by which two seeds of one row differ, at least LEAST_SPREAD."""
         parts = [LEAST_SPREAD]
         for label in ("as is", *CLOSE):
-            rows = [self.rows.get(f"{base}: {label}{seed}") for seed in ("", " (seed 1)")]
+            rows = [self.row(f"{base}: {label}{seed}") for seed in ("", " (seed 1)")]
             if all(rows):
                 a, b = (row["measures"]["correlation"] for row in rows)
                 parts.append(abs(a - b) / max(a, b, 1e-9))
@@ -280,12 +289,12 @@ def oversampling(results: Results, measured: dict) -> Finding:
 def overfitting(results: Results, measured: dict) -> Finding:
     """Claim 16: loss curves of training and test fall alike."""
     parts, rising = [], []
-    for base in (*(f"{name}: as is" for name in BASES), "masks: mask_dense"):
-        curve = [(look["training"]["loss"], look["melody"]["loss"]) for look in results.rows[base]["snapshots"]]
+    for row in (*((base, BASE) for base in BASES), ("masks", "mask_dense")):
+        curve = [(look["training"]["loss"], look["melody"]["loss"]) for look in results.of(*row)["snapshots"]]
         train, melody = curve[-1]
         least = min(value for _, value in curve)
         rising.append(melody > 1.05 * least)
-        parts.append(f"{base}: training {train:.3f}, melody {melody:.3f}, its least {least:.3f}")
+        parts.append(f"{row[0]}: training {train:.3f}, melody {melody:.3f}, its least {least:.3f}")
     why = "the melody's loss ends at its least" if not any(rising) else "the melody's loss has turned somewhere"
     return Finding(CONFIRMED if not any(rising) else PARTLY if not all(rising) else REFUTED, "; ".join(parts), why)
 
@@ -298,7 +307,7 @@ def low_first(results: Results, measured: dict) -> Finding:
         f"{name} {part:.1%}" for name, part in zip(("<500 Hz", "<1k", "<2k", "<4k", "<8k"), parts, strict=True)
     )
     half, end = (learnt_hz(row, at) for at in (len(row["snapshots"]) - 3, -1))
-    mask = results.rows["masks: mask_dense"]
+    mask = results.of("masks", "mask_dense")
     said += f"; learnt {half:.0f} Hz at half the time, {end:.0f} at its end; mask_dense {learnt_hz(mask):.0f} Hz"
     falling = parts[0] > parts[2] > parts[4]
     why = "of the direct method; a mask network learns all bins at once" if falling else ""

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nnss_utils import listening, metrics, plots
+from nnss_utils.errors import InputError
 from nnss_utils.normalization import with_error
 from nnss_utils.paths import whole_file
 from nnss_utils.spectral import SAMPLE_RATE, Spectral, carriers, stft
@@ -29,6 +30,11 @@ class PhaseFigure:
         first = round(start * SAMPLE_RATE)
         part = sound[first : first + round(seconds * SAMPLE_RATE) + spectral.frame_length]
         self.spectra = stft(part, spectral, pad=False)
+        if not len(self.spectra):
+            raise InputError(
+                f"from {start:g} s on, a sound of {len(sound) / SAMPLE_RATE:.2f} s has no frame of "
+                f"{spectral.frame_length} samples; begin earlier"
+            )
         self.starts = first + spectral.frame_step * np.arange(len(self.spectra))
         self.figure = Figure(figsize=(10, 3), layout="constrained")
         left, right = self.figure.subplots(1, 2)

@@ -181,6 +181,16 @@ def test_the_seed_is_one_preset():
 
 
 def test_bad_experiments():
+    with pytest.raises(InputError, match="row"):
+        comparisons.choose(comparisons.everything(), "seed: as is, seed: nothing")
+    assert len(comparisons.choose(comparisons.everything(), "seed: as is, partials: as is")) == 2
+    for base, label in (("nobody", "as is"), ("seed", "nothing")):
+        with pytest.raises(InputError, match="unknown"):
+            comparisons.make(base, label)
+    with pytest.raises(InputError, match="workers"):
+        sweep.run_all([], workers=-1)
+    with pytest.raises(InputError, match="scheduler"):
+        sweep.run_all([small("elsewhere", seed=77)], scheduler="tcp://127.0.0.1:1")
     with pytest.raises(InputError, match="clock"):
         Experiment("x", make_settings(), clock="sun")
     with pytest.raises(InputError, match="heard"):
