@@ -203,15 +203,12 @@ def windows(results: Results, measured: dict) -> Finding:
     labels = {"Hann": "as is", **{label.split()[1]: label for label in WINDOWS}}
     values = {name: results.score("seed", label) for name, label in labels.items()}
     said = f"seed: {results.scores('seed', labels)} (spread {results.spread('seed'):.0%})"
-    ours, others = (
-        min(values["Hann"], values["kaiser"]),
-        max(v for n, v in values.items() if n not in ("Hann", "kaiser")),
-    )
-    if max(values.values()) < min(values.values()) * (1 + results.spread("seed")):
+    best = [name for name, value in values.items() if value * (1 + results.spread("seed")) > max(values.values())]
+    if len(best) == len(values):
         return Finding(OPEN, said, "the windows differ by less than two seeds do")
-    if ours * (1 + results.spread("seed")) > others:
-        return Finding(CONFIRMED, said, "no other is better by more than the spread")
-    return Finding(REFUTED, said, "another is better by more than the spread")
+    among = [name in best for name in ("Hann", "kaiser")]
+    why = f"the best, within the spread: {', '.join(best)}"
+    return Finding(CONFIRMED if all(among) else PARTLY if any(among) else REFUTED, said, why)
 
 
 def loss(results: Results, measured: dict) -> Finding:
