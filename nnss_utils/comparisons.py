@@ -73,7 +73,11 @@ GROUPS = {
         "powers": ("power 1/2", "power 1/4", "power 1/32", "logarithm"),
     },
 }
-CLOSE = ("BLSTM x 3", "GRU x 2")  # rows near their base's, trained with a second seed too
+# rows near their base's, trained with a second seed too
+CLOSE = {
+    "partials": ("BLSTM x 3", "GRU x 2"),
+    "seed": ("BLSTM x 3", "GRU x 2", "window kaiser", "window blackman"),
+}
 
 
 def make(base: str, label: str = BASE, seconds: float = 120.0, seed: int = 0, clock: str = "cpu") -> Experiment:
@@ -130,5 +134,6 @@ def everything(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
         *of("partials", "architectures", "powers", "losses"),
         *of("seed", "windows", "steps", "architectures"),
         *of("partials", "lengths"), *of("seed", "oversampled"),
-        *again("partials", *CLOSE), *of("partials", "steps"), *of("seed", "losses", "powers"), *again("seed", *CLOSE),
+        *again("partials", *CLOSE["partials"]), *of("partials", "steps"), *of("seed", "losses", "powers"),
+        *again("seed", *CLOSE["seed"]),
     ]  # fmt: skip
