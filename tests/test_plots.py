@@ -37,6 +37,8 @@ def test_the_learning_map_shows_what_is_learnt():
 def test_helpers_draw_on_the_axes_they_are_given():
     figure, ax = plt.subplots()
     assert plots.learning_map(fake(0.5) | {"row": "x"}, ax=ax) == (figure, ax)
+    plt.close(figure)
+    figure, ax = plt.subplots()
     assert plots.spectrogram(SOUND, ax=ax)[1] is ax
     plt.close(figure)
 
