@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnss_utils import metrics, phase, verdicts
+from nnss_utils.comparisons import everything
 from nnss_utils.instrument import SampledPiano
 from nnss_utils.laboratory import Task
 from nnss_utils.spectral import Spectral
@@ -100,14 +101,15 @@ CLAIMS = (
 
 def judge_all(rows: Mapping[str, dict], measured: dict) -> list[dict]:
     """Return each claim with its finding as dictionaries; one whose rows were not run is not decidable."""
-    judged = []
+    judged, known = [], {experiment.row for experiment in everything()}
     for claim in CLAIMS:
         results = Results(rows)
         try:
             finding = claim.judge(results, measured)
         except KeyError as missing:
             finding = Finding(OPEN, "", f"row {missing.args[0]!r} was not run")
-        command = f"{LONG_RUN} '{','.join(results.asked)}'" if claim.longer else ""
+        needed = ",".join(name for name in results.asked if name in known)
+        command = f"{LONG_RUN} '{needed}'" if claim.longer else ""
         row = {"number": claim.number, "claim": claim.text, "setting": claim.setting}
         judged.append(row | dataclasses.asdict(finding) | {"gpu": command})
     return judged

@@ -11,6 +11,7 @@ from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.laboratory import Experiment, Task, bin_edges, highest_learnt_hz, learnt_hz
 from nnss_utils.paths import RESULTS, read_json, write_json
+from nnss_utils.readme import CLAIMS
 from nnss_utils.verdicts import CONFIRMED, OPEN, PARTLY, REFUTED
 
 TASK = Task(60, 61, repetitions=2, longest=0.4, notes=2, heard=1)
@@ -149,9 +150,19 @@ def test_what_was_not_run_is_said():
     assert row["verdict"] == OPEN and "was not run" in row["why"]
 
 
+def test_the_command_for_a_longer_run_names_rows_that_exist():
+    command = judged(2, on_both(**{"GRU x 2": 0.5}))["gpu"]
+    rows = command.split("-p rows ")[1].strip("'")
+    assert {"seed: GRU x 2", "partials: as is (seed 1)"} <= {
+        e.row for e in comparisons.choose(comparisons.everything(), rows)
+    }
+
+
 def test_every_claim_has_its_row_in_the_table():
     table = claims.claims_table(claims.judge_all({}, {"change": {"raw": [0.1, 1, 2], "heterodyned": [0, 0, 0]}}))
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [str(n) for n in range(1, 21)]
+    committed = claims.claims_table(read_json(CLAIMS)["claims"])
+    assert {line.count("|") for line in committed.splitlines()} == {7}  # no cell breaks the table
 
 
 def test_every_row_has_its_own_name_and_comparable_size():
