@@ -215,11 +215,17 @@ def windows(results: Results, measured: dict) -> Finding:
 def loss(results: Results, measured: dict) -> Finding:
     """Claim 10: mean squared error is the best loss, multi-scale spectral loss bad."""
     labels = {"MSE": "as is", **{label.split()[1]: label for label in LOSSES}}
-    said = both(results, labels)
-    bad = all(results.score(base, "loss multi_scale") < 0.5 * results.score(base) for base in BASES)
+    lsd = {name: results.measure("attack_lsd_db", "partials", label) for name, label in labels.items()}
+    said = f"{both(results, labels)}; partials, attack LSD, dB: "
+    said += ", ".join(f"{name} {value:.1f}" for name, value in lsd.items())
+    no_waveform = all(results.score(base, "loss multi_scale") < 0.5 * results.score(base) for base in BASES)
     best = not any(results.better(base, label, "as is") for base in BASES for label in LOSSES)
-    why = "multi-scale loss hears no phase, so a waveform it can't learn" if bad else ""
-    return Finding(CONFIRMED if bad and best else PARTLY if bad or best else REFUTED, said, why)
+    magnitudes = lsd["multi_scale"] < 0.8 * lsd["MSE"]
+    why = "multi-scale loss hears no phase and learns no waveform" if no_waveform else ""
+    why += ", yet the best magnitudes" if no_waveform and magnitudes else ""
+    if best and no_waveform and not magnitudes:
+        return Finding(CONFIRMED, said, why)
+    return Finding(PARTLY if best or no_waveform else REFUTED, said, why)
 
 
 def powers(results: Results, measured: dict) -> Finding:
