@@ -25,7 +25,7 @@ def check_power(power: float | str) -> None:
     """Raise `InputError` unless `power` can normalize (1/64 to 1, or "log")."""
     if isinstance(power, str):
         if power != LOGARITHM:
-            raise InputError(f'power={power!r} is unknown; give a number from 1/64 to 1, or "{LOGARITHM}"')
+            raise InputError(f'power={power!r} is str; give a number from 1/64 to 1, or "{LOGARITHM}"')
         return
     check_number("power", power, *POWER_RANGE)
 
