@@ -181,7 +181,7 @@ def train_for(
     """Train for the settings' seconds, compiling and looking apart; return how it went and a look at each time."""
     training, now = trainer.settings.training, time.process_time if clock == "cpu" else time.monotonic
     times = np.append(training.seconds / 64 ** (1 - np.arange(1, SNAPSHOTS + 1) / SNAPSHOTS), np.inf)
-    progress, snapshots, ended = Progress(), [], False
+    progress, snapshots, due, ended = Progress(), [], 0, False
     _step(trainer, sampler.batch(0), 0.0)  # compiles; at a rate of 0 nothing is learnt
     while not ended:
         begun = now()
@@ -191,16 +191,12 @@ def train_for(
         progress.train_loss.append(loss)
         ended = progress.seconds >= training.seconds or progress.step >= training.steps or not math.isfinite(loss)
         report(progress.seconds)
-        if ended or progress.seconds >= times[_taken(times, snapshots)]:
+        if ended or progress.seconds >= times[due]:
+            due = int(np.searchsorted(times, progress.seconds, side="right"))
             at = {"seconds": round(progress.seconds, 2), "step": progress.step}
             seen = {name: look(trainer, batches) for name, batches in looks.items()}
             snapshots.append(at | {"melody": seen["melody"], "training": {"loss": seen["training"]["loss"]}})
     return progress, snapshots
-
-
-def _taken(times: np.ndarray, snapshots: list[dict]) -> int:
-    """Return the number of the first time after the last look."""
-    return int(np.searchsorted(times, snapshots[-1]["seconds"] if snapshots else 0.0, side="right"))
 
 
 def _step(trainer: Trainer, batch: Batch, rate: float) -> float:

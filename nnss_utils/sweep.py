@@ -51,7 +51,7 @@ def run_all(experiments: Sequence[Experiment], workers: int = 0, scheduler: str 
 def _client(scheduler: str) -> Client:
     """Return a client of a Dask scheduler; raises `InputError` if none answers there."""
     try:
-        return Client(scheduler, timeout=10)
+        return Client(scheduler, timeout=5)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f'no Dask scheduler at {scheduler!r} ({reason}); start one, or leave scheduler=""') from None
