@@ -130,6 +130,7 @@ def own_functions(settings: Settings) -> list[tuple[str, str, Callable]]:
     used = [
         ("WINDOWS", settings.spectral.window),
         ("LOSSES", settings.training.loss),
+        ("SOUND_LOSSES", settings.training.loss),
         ("ARCHITECTURES", settings.network.architecture),
     ]
     found = [(kind, name, getattr(catalogue, kind).get(name)) for kind, name in used]

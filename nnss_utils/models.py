@@ -33,29 +33,28 @@ def _direct_model(name: str, bins: int, body: Callable) -> keras.Model:
     return keras.Model(parts, [real, imaginary], name=name)
 
 
+def _bidirectional(kind: type, layers: int, units: int) -> Callable:
+    """Return a body of `layers` bidirectional recurrent layers of a kind (nn.LSTM, nn.GRU)."""
+
+    def body(x):
+        for _ in range(layers):
+            x = nn.Bidirectional(kind(units, return_sequences=True))(x)
+        return x
+
+    return body
+
+
 def direct_blstm(layers: int, units: int, bins: int) -> keras.Model:
     """Return the seed's network: `layers` bidirectional LSTMs, then a linear layer for each part of the spectrum.
 
     52,498,048 parameters at 2 layers of 1000 units and 1024 bins, as the author reports.
     """
-
-    def body(x):
-        for _ in range(layers):
-            x = nn.Bidirectional(nn.LSTM(units, return_sequences=True))(x)
-        return x
-
-    return _direct_model("direct_blstm", bins, body)
+    return _direct_model("direct_blstm", bins, _bidirectional(nn.LSTM, layers, units))
 
 
 def direct_gru(layers: int, units: int, bins: int) -> keras.Model:
     """Return the seed's network with GRUs (Cho et al. 2014) in place of LSTMs."""
-
-    def body(x):
-        for _ in range(layers):
-            x = nn.Bidirectional(nn.GRU(units, return_sequences=True))(x)
-        return x
-
-    return _direct_model("direct_gru", bins, body)
+    return _direct_model("direct_gru", bins, _bidirectional(nn.GRU, layers, units))
 
 
 def direct_convolution(layers: int, units: int, bins: int) -> keras.Model:
@@ -146,13 +145,7 @@ def mask_dense(layers: int, units: int, bins: int) -> keras.Model:
 
 def mask_blstm(layers: int, units: int, bins: int) -> keras.Model:
     """Return the recurrent mask network: `layers` bidirectional LSTMs over the frames of one voice."""
-
-    def body(x):
-        for _ in range(layers):
-            x = nn.Bidirectional(nn.LSTM(units, return_sequences=True))(x)
-        return x
-
-    return _mask_model("mask_blstm", units, bins, body)
+    return _mask_model("mask_blstm", units, bins, _bidirectional(nn.LSTM, layers, units))
 
 
 def complex_product(a, b):

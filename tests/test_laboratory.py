@@ -68,6 +68,13 @@ def test_a_users_function_is_part_of_what_decides_a_result(monkeypatch):
     assert small(loss="own").identity != before
 
 
+def test_a_users_loss_of_sounds_reaches_the_workers_too(monkeypatch):
+    monkeypatch.setitem(catalogue.SOUND_LOSSES, "heard", lambda y, p: keras.ops.mean(keras.ops.square(y - p)))
+    experiment = small("heard", loss="heard")
+    assert [entry[:2] for entry in sweep._entries(experiment)] == [("SOUND_LOSSES", "heard")]
+    assert sweep.run_all([experiment], workers=1)["heard"]["finite"]
+
+
 def test_a_diverging_row_is_told_not_hidden():
     result = laboratory.run_experiment(small("diverged", learning_rate=1.0, power=1 / 64, loss="multi_scale"))
     assert not result["finite"] and "diverged" in laboratory.results_table({"a row": result})
