@@ -22,8 +22,8 @@ __all__ = ["ARCHITECTURES", "LOSSES", "SOUND_LOSSES", "WINDOWS", "Architecture",
 class Architecture:
     """A function (layers, units, bins) -> keras.Model, what it hears, and the sizes that suit two CPU cores.
 
-    per_voice: a mask network that hears one note at a time, not the mix; sequences: it needs frames in a row.
-    layers, units, batch, frames, steps: what a parameter of 0 stands for.
+    per_voice: a mask network that hears one note at a time, not the mix; sequences: it needs frames in a row, else
+    a row may hold any frames of one note. The others: what a parameter of 0 stands for.
     """
 
     build: Callable
@@ -34,9 +34,11 @@ class Architecture:
     batch: int = 16
     frames: int = 64
     steps: int = 1500
+    learning_rate: float = 2e-3
 
 
 ARCHITECTURES = {
+    "mask_keyed": Architecture(models.mask_keyed, True, False, 1, 30, 88, 12, 4000, 6e-3),
     "mask_dense": Architecture(models.mask_dense, True, False, 3, 512, 1024, 1),
     "mask_blstm": Architecture(models.mask_blstm, True, True, 2, 256, 32, 32),
     "direct_blstm": Architecture(models.direct_blstm),

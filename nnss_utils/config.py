@@ -10,7 +10,14 @@ from nnss_utils.paths import safe_name
 from nnss_utils.spectral import Spectral
 
 CODIFICATIONS = ("inharmonic", "two_sines")
-SIZES = ("layers", "units", "batch", "frames", "steps")  # parameters of which 0 stands for the architecture's own
+SIZES = (
+    "layers",
+    "units",
+    "batch",
+    "frames",
+    "steps",
+    "learning_rate",
+)  # parameters of which 0 stands for the architecture's own
 
 # name -> the parameters that differ from the usual ones
 PRESETS = {
@@ -150,15 +157,15 @@ def make_settings(
     velocity: bool = False,
     release: float = 0.35,
     ring: float = 0.3,
-    architecture: str = "mask_dense",
+    architecture: str = "mask_keyed",
     layers: int = 0,
     units: int = 0,
     loss: str = "mse",
-    learning_rate: float = 2e-3,
+    learning_rate: float = 0.0,
     batch: int = 0,
     frames: int = 0,
     steps: int = 0,
-    seconds: float = 345.0,
+    seconds: float = 540.0,
     holdout: float = 0.05,
     seed: int = 0,
 ) -> Settings:
@@ -175,7 +182,7 @@ def make_settings(
     check_choice("architecture", flat["architecture"], tuple(ARCHITECTURES))
     usual = ARCHITECTURES[flat["architecture"]]
     for key in SIZES:
-        if flat[key] == 0 and type(flat[key]) is int:
+        if flat[key] == 0 and type(flat[key]) in (int, float):
             flat[key] = getattr(usual, key)
     return Settings(
         name=name if name != "" else _telling_name(preset or flat["architecture"], changed),

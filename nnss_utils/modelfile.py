@@ -22,7 +22,10 @@ _MEMBER = "nnss.json"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with all that its use needs: `level` is the unit of its outputs, low..high its pitches."""
+    """A network with all that its use needs: `level` is the unit of its outputs, low..high its pitches.
+
+    `longest`: seconds from a note's start to the latest moment that training has seen.
+    """
 
     network: keras.Model
     settings: Settings
@@ -31,6 +34,7 @@ class TrainedModel:
     instrument: str
     low: int
     high: int
+    longest: float
     training: dict
 
     @property
@@ -48,6 +52,7 @@ def save_model(path: Path, model: TrainedModel) -> Path:
         "instrument": model.instrument,
         "low": model.low,
         "high": model.high,
+        "longest": model.longest,
         "training": model.training,
     }
     with whole_file(path) as part:
@@ -102,7 +107,7 @@ def load_model(name: str) -> TrainedModel:
     except (ValueError, KeyError, TypeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{shown(path)} can't be read as a model ({reason}); train it again") from None
-    rest = [content[key] for key in ("level", "instrument", "low", "high", "training")]
+    rest = [content[key] for key in ("level", "instrument", "low", "high", "longest", "training")]
     return TrainedModel(network, settings, tuning, *rest)
 
 

@@ -20,6 +20,10 @@ from nnss_utils.normalization import normalize_pairs
 from nnss_utils.spectral import Spectral, window_samples
 
 PITCHES = 128
+KEY_SIZE = 32  # numbers that stand for a key
+GATE_UNITS = 128
+SPLIT = 3 / 16  # of the bins, 4.1 kHz of 22.05: below, partials that sustain; above, noise that is soon gone
+TONE_SHARE = 0.4  # of the keyed network's curves that are the tone's; the others are the impulse's
 HEADS = 4  # of a transformer's attention
 SLOWEST = 1e4  # frames: the longest wave of a transformer's positions, over 2 pi
 
@@ -146,6 +150,42 @@ def mask_dense(layers: int, units: int, bins: int) -> keras.Model:
 def mask_blstm(layers: int, units: int, bins: int) -> keras.Model:
     """Return the recurrent mask network: `layers` bidirectional LSTMs over the frames of one voice."""
     return _mask_model("mask_blstm", units, bins, _bidirectional(nn.LSTM, layers, units))
+
+
+def mask_keyed(layers: int, units: int, bins: int) -> keras.Model:
+    """Return the mask network whose last layer is the key's own: `units` curves over time, weighed bin by bin.
+
+    Curves are a linear layer of the time since note-on, times a gate of the time since note-off and the velocity
+    (`layers` dense layers beside a linear one); bins below and above SPLIT have curves of their own. A key's curves
+    and weights are what all keys have in common plus a table of the key's own, zero at first: so a key or a time
+    that training never met still has a likely mask. A row must hold frames of one key: they share its tables.
+    """
+    note = keras.Input((None, features.COUNT), name="features")
+    pitch = keras.Input((None,), dtype="int32", name="pitch")
+    level = keras.Input((None, bins), name="level")  # not needed: key and time say it
+    on, rest = note[..., : features.SINCE_ON.count], note[..., features.SINCE_ON.count :]
+    key = pitch[:, 0]
+    x = nn.Concatenate()([rest, nn.Embedding(PITCHES, KEY_SIZE, name="key")(pitch)])
+    for _ in range(layers):
+        x = nn.Dense(GATE_UNITS, activation="gelu")(x)
+    gate = nn.Dense(2 * units, bias_initializer="ones", name="gate")(nn.Concatenate()([rest, x]))
+    own = ops.matmul(on, _table("own_curves", key, features.SINCE_ON.count, 2 * units))
+    curves = nn.Multiply()([nn.Add()([nn.Dense(2 * units, name="curves")(on), own]), gate])
+    split, tones = round(SPLIT * bins), max(1, round(TONE_SHARE * units))
+    masks = []
+    for name, first, last in (("tone", 0, tones), ("impulse", tones, units)):
+        common = _table(f"common_{name}", ops.zeros_like(key), last - first, 2 * bins, rows=1)
+        weights = nn.Add()([common, _table(f"own_{name}", key, last - first, 2 * bins)])
+        below = ops.matmul(curves[..., first:last], weights[..., : 2 * split])
+        above = ops.matmul(curves[..., units + first : units + last], weights[..., 2 * split :])
+        masks.append(nn.Reshape((-1, bins, 2))(nn.Concatenate()([below, above])))
+    return keras.Model([level, note, pitch], nn.Reshape((-1, 4 * bins))(nn.Concatenate()(masks)), name="mask_keyed")
+
+
+def _table(name: str, row, height: int, width: int, rows: int = PITCHES):
+    """Return for each index in `row` (voices,) its own matrix (voices, height, width), zero at first."""
+    table = nn.Embedding(rows, height * width, embeddings_initializer="zeros", name=name)(row)
+    return nn.Reshape((height, width))(table)
 
 
 def complex_product(a, b):

@@ -3,6 +3,7 @@
 Nothing is kept on disk, and every batch follows from (seed, number) alone, so that training resumes exactly.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from nnss_utils.spectral import (
     window_samples,
 )
 from nnss_utils.tuning import Tuning
+
+SHORTEST_SOUND = 0.0136  # s of a note that a frame hears at least (600 samples; less is below the window's edge)
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,23 @@ def holdout_blocks(end: int, fraction: float, width: int) -> list[tuple[int, int
     return [(int((i + 1 - fraction) * period), int((i + 1) * period)) for i in range(blocks)]
 
 
+def holdout_notes(notes: Sequence[Note], fraction: float) -> np.ndarray:
+    """Return which notes (bool) are kept from training: spread evenly, never the last one of its pitch."""
+    chosen = np.diff(np.floor(np.arange(len(notes) + 1) * fraction)) > 0
+    left = Counter(note.pitch for note in notes)
+    for i in np.flatnonzero(chosen):
+        left[notes[i].pitch] -= 1
+        if not left[notes[i].pitch]:
+            chosen[i], left[notes[i].pitch] = False, 1
+    return chosen
+
+
 class PairSampler:
-    """Draws batches from one pair of notes and audio at the network's frame grid."""
+    """Draws batches from one pair of notes and audio at the network's frame grid.
+
+    A row of a batch is a sequence of frames, or, where notes are separate and the network needs no sequences
+    (`loose`), frames at random moments of one note.
+    """
 
     def __init__(self, notes: Sequence[Note], audio: np.ndarray, settings: Settings, tuning: Tuning | None) -> None:
         """Prepare drawing; `audio` is float32 (samples,) at 44.1 kHz."""
@@ -64,28 +82,69 @@ class PairSampler:
         self.starts, self.held = spans[:, 0], spans[:, 1]
         self.release = round(settings.codification.release * SAMPLE_RATE)
         self.ends = self.starts + self.held + self.release
+        self.longest = float(np.max(self.ends - self.starts)) / SAMPLE_RATE
         self.latest_end = np.maximum.accumulate(self.ends)
-        self.width = -(-example_samples(self.spectral, settings.training.frames) // self.spectral.oversampling)
-        self.mixed = settings.network.per_voice and bool(np.any(self.starts[1:] - self.latest_end[:-1] < self.width))
+        network, frames = settings.network, settings.training.frames
+        self.width = self._samples(1)
+        self.loose = network.per_voice and not network.sequences and not self._crowded()
+        if not self.loose:
+            self.width = self._samples(frames)
+        self.mixed = network.per_voice and not self.loose and self._crowded()
         self.blocks = holdout_blocks(len(audio), settings.training.holdout, self.width)
-        if settings.network.per_voice:
+        self.held_out = holdout_notes(self.notes, settings.training.holdout)
+        if network.per_voice:
             self.table = ToneTable(tuning, self.notes, settings.codification)
         self.tuning = tuning
 
+    def _samples(self, frames: int) -> int:
+        """Return how many samples of the plain rate so many frames cover."""
+        return -(-example_samples(self.spectral, frames) // self.spectral.oversampling)
+
+    def _crowded(self) -> bool:
+        """Return whether an example of `width` samples may hear two notes."""
+        return bool(np.any(self.starts[1:] - self.latest_end[:-1] < self.width))
+
     def positions(self, number: int) -> np.ndarray:
-        """Return the first samples (batch,) of the examples of training batch `number`."""
-        return self._draw(np.random.default_rng([self.settings.training.seed, 1, number]), validation=False)
+        """Return the first samples of the examples of training batch `number`: (batch,), loose (batch, frames)."""
+        return self._draw(self._random(1, number), validation=False)[1]
 
     def batch(self, number: int) -> Batch:
         """Return training batch `number`: the same arrays whenever it is asked for."""
-        return self._make(self.positions(number))
+        return self._make(*self._draw(self._random(1, number), validation=False))
 
     def validation_batch(self, number: int = 0) -> Batch | None:
-        """Return a batch from the held-out stretches, None where nothing is held out."""
-        rng = np.random.default_rng([self.settings.training.seed, 2, number])
-        return self._make(self._draw(rng, validation=True)) if self.blocks else None
+        """Return a batch from what is held out, None where nothing is."""
+        if not (self.held_out.any() if self.loose else self.blocks):
+            return None
+        return self._make(*self._draw(self._random(2, number), validation=True))
 
-    def _draw(self, rng: np.random.Generator, *, validation: bool) -> np.ndarray:
+    def _random(self, purpose: int, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.training.seed, purpose, number])
+
+    def _draw(self, rng: np.random.Generator, *, validation: bool) -> tuple[np.ndarray | None, np.ndarray]:
+        """Return each row's note (batch,), None for sequences, and first samples as `positions` does."""
+        if not self.loose:
+            return None, self._draw_sequences(rng, validation=validation)
+        note = rng.choice(np.flatnonzero(self.held_out == validation), self.settings.training.batch)
+        return note, self._draw_moments(rng, note, self.settings.training.frames)
+
+    def _draw_moments(self, rng: np.random.Generator, note: np.ndarray, frames: int) -> np.ndarray:
+        """Return first samples (batch, frames) of frames that touch their notes (batch,).
+
+        Six in ten are drawn evenly in the logarithm of the time that the note has sounded at the frame's end, so
+        that each part of the attack and of the decay gets its share; three in twenty around the note's end, where
+        the damper falls; the others anywhere.
+        """
+        start, end, width = self.starts[note, None], self.ends[note, None], self.width
+        size = len(note), frames
+        sounded = np.exp(rng.uniform(np.log(SHORTEST_SOUND * SAMPLE_RATE), np.log(width + end - start), size))
+        since_on = start - width + sounded.astype(np.int64)
+        around_off = start + self.held[note, None] + rng.integers(-width, width, size)
+        anywhere = start - width // 2 + (rng.random(size) * (end - start + width // 2)).astype(np.int64)
+        kind = rng.random(size)
+        return np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
+
+    def _draw_sequences(self, rng: np.random.Generator, *, validation: bool) -> np.ndarray:
         """Return first samples (batch,) of examples: half near a note's start or end, half anywhere in a note."""
         found = np.zeros(0, np.int64)
         for _ in range(50):
@@ -112,11 +171,13 @@ class PairSampler:
         anywhere = start - width // 2 + (rng.random(count) * (end - start + width // 2)).astype(np.int64)
         return np.where(rng.random(count) < 0.5, near_event, anywhere)
 
-    def _make(self, first: np.ndarray) -> Batch:
-        """Return the arrays of the examples that start at samples `first`."""
-        segments = np.zeros((len(first), self.width), np.float32)
-        for row, at in zip(segments, first, strict=True):
+    def _make(self, note: np.ndarray | None, first: np.ndarray) -> Batch:
+        """Return the arrays of the examples that start at samples `first`, of the notes `note` where loose."""
+        segments = np.zeros((first.size, self.width), np.float32)
+        for row, at in zip(segments, first.flat, strict=True):
             copy_segment(self.audio, at, row)
+        if self.loose:
+            return self._loose_frames(note, first, segments)
         target = as_pairs(self._spectra(segments, first))
         if self.settings.network.per_voice:
             return self._voices(first, target)
@@ -125,17 +186,29 @@ class PairSampler:
         start = (first * self.spectral.oversampling % self.spectral.frame_length).astype(np.int32)
         return Batch({"codification": as_pairs(self._spectra(segments, first)), "start": start}, target)
 
+    def _loose_frames(self, note: np.ndarray, first: np.ndarray, segments: np.ndarray) -> Batch:
+        """Return a batch of frames at random moments: made one by one, then put in rows (batch, frames)."""
+        batch, frames = first.shape
+        each = np.repeat(note, frames)
+        inputs = voice_inputs(
+            [self.notes[n] for n in each], first.ravel() - self.starts[each], self.table, self.settings, 1, self.longest
+        )
+        gain = inputs.pop("gain").reshape(batch, frames)[:, 0]
+        rows = {name: value.reshape(batch, frames, *value.shape[2:]) for name, value in inputs.items()}
+        target = as_pairs(self._spectra(segments, first.ravel(), 1))
+        return Batch(rows | {"gain": gain}, target.reshape(batch, frames, *target.shape[2:]))
+
     def _sounding(self, first: np.ndarray) -> np.ndarray:
         """Return for each example the range of notes (examples, 2) that holds all that sound in it."""
         low = np.searchsorted(self.latest_end, first, side="right")
         return np.stack([low, np.searchsorted(self.starts, first + self.width, side="left")], axis=1)
 
-    def _spectra(self, segments: np.ndarray, first: np.ndarray) -> np.ndarray:
+    def _spectra(self, segments: np.ndarray, first: np.ndarray, frames: int = 0) -> np.ndarray:
         """Return scaled spectra (examples, frames, bins) of segments (examples, width), heterodyned if asked for.
 
-        A mask needs no heterodyne: it multiplies a codification that has the same carriers.
+        A mask needs no heterodyne: it multiplies a codification that has the same carriers. frames=0: the settings'.
         """
-        spectral, frames = self.spectral, self.settings.training.frames
+        spectral, frames = self.spectral, frames or self.settings.training.frames
         segments = oversample(segments.T, spectral.oversampling).T
         windows = np.lib.stride_tricks.sliding_window_view(segments, spectral.frame_length, axis=1)
         spectra = frames_to_spectra(windows[:, :: spectral.frame_step][:, :frames], spectral)
@@ -162,7 +235,7 @@ class PairSampler:
             raise InputError("one example has more voices than batch has rows; give a larger batch or fewer frames")
         inputs = voice_inputs(
             [self.notes[n] for n in note], first[example] - self.starts[note], self.table, self.settings,
-            self.settings.training.frames,
+            self.settings.training.frames, self.longest,
         )  # fmt: skip
         return padded(inputs, target, example, rows, self.mixed)
 
@@ -193,11 +266,12 @@ def copy_segment(signal: np.ndarray, first: int, out: np.ndarray) -> None:
 
 
 def voice_inputs(
-    notes: Sequence[Note], offsets: np.ndarray, table: ToneTable, settings: Settings, frames: int
+    notes: Sequence[Note], offsets: np.ndarray, table: ToneTable, settings: Settings, frames: int, longest: float
 ) -> dict[str, np.ndarray]:
     """Return a mask network's inputs for `frames` frames of each voice.
 
-    offsets: samples (voices,) from each note's start to its first frame's start, negative before the note.
+    offsets: samples (voices,) from each note's start to its first frame's start, negative before the note;
+    longest: seconds after which a note's time stands still.
     """
     spectral, o = settings.spectral, settings.spectral.oversampling
     held = np.array([samples_of(note)[1] for note in notes])
@@ -216,7 +290,7 @@ def voice_inputs(
     return {
         "tone": as_pairs(tone),
         "impulse": as_pairs(impulse),
-        "features": note_features(middle, middle - held[:, None], velocity[:, None]),
+        "features": note_features(middle, middle - held[:, None], velocity[:, None], longest),
         "pitch": np.repeat(np.array([note.pitch for note in notes], np.int32)[:, None], frames, axis=1),
         "gain": np.array([velocity_gain(v) for v in velocity], np.float32),
     }

@@ -70,21 +70,24 @@ def scale_sequence(
     high: int = 108,
     repetitions: int = 3,
     shortest: float = 0.15,
-    longest: float = 2.0,
+    longest: float = 8.0,
     gap: float = 0.45,
     velocity: int = 100,
+    softest: int = 0,
     seed: int = 0,
 ) -> list[Note]:
     """Return the scale sequence: every pitch low..high up and down, one at a time, durations varying along it.
 
     Durations (s) run from `shortest` to `longest` in equal ratios, shuffled by `seed` so that each key meets
-    short and long ones; `gap` (s) of rest after each note lets its release and its last frame end.
+    short and long ones; `gap` (s) of rest after each note lets its release and its last frame end. Every note has
+    the same velocity, or, with `softest`, velocities run from there to `velocity`, shuffled likewise.
     Raises `InputError` for a range, count or time that makes no sequence.
     """
     for name, value in (("low", low), ("high", high)):
         check_number(name, value, 0, 127, integer=True)
     check_number("repetitions", repetitions, 1, 1000, integer=True)
     check_number("velocity", velocity, 1, 127, integer=True)
+    check_number("softest", softest, 0, velocity, integer=True)
     check_number("shortest", shortest, 0.01, 60)
     check_number("longest", longest, 0.01, 60)
     check_number("gap", gap, 0, 60)
@@ -95,11 +98,14 @@ def scale_sequence(
     rng = np.random.default_rng(seed)
     ladder = np.geomspace(shortest, longest, 2 * repetitions)  # as many durations as a key has notes
     durations = np.stack([rng.permutation(ladder) for _ in range(low, high + 1)])
+    steps = np.linspace(softest or velocity, velocity, 2 * repetitions).round()
+    velocities = np.stack([rng.permutation(steps) for _ in range(low, high + 1)])
     notes, now = [], 0.1
     for repetition in range(repetitions):
         for i, pitch in enumerate(pitches):
             descending = i >= len(pitches) // 2
             duration = float(durations[pitch - low, 2 * repetition + descending])
-            notes.append(Note(now, now + duration, pitch, velocity))
+            struck = int(velocities[pitch - low, 2 * repetition + descending])
+            notes.append(Note(now, now + duration, pitch, struck))
             now += duration + gap
     return notes

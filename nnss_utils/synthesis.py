@@ -130,7 +130,9 @@ def _voice_pieces(notes: Sequence[Note], model: TrainedModel) -> Iterator[tuple[
         tiles += [(note, first, count) for first in range(0, count, tiling.core)]
     for batch in tiling.batches(tiles):
         starts = [((first - tiling.context) * step - lead(spectral)) // o for _, first, _ in batch]
-        inputs = voice_inputs([note for note, _, _ in batch], np.array(starts), table, settings, tiling.frames)
+        inputs = voice_inputs(
+            [note for note, _, _ in batch], np.array(starts), table, settings, tiling.frames, model.longest
+        )
         spectra = _forward(model, {name: inputs[name] for name in ("tone", "impulse", "features", "pitch")})
         for (note, first, count), spectrum in zip(batch, spectra, strict=True):
             held = samples_of(note)[1]

@@ -152,7 +152,14 @@ def prepare(pair: Pair, settings: Settings) -> tuple[Trainer, PairSampler]:
 def trained_model(trainer: Trainer, sampler: PairSampler, pair: Pair, summary: dict) -> TrainedModel:
     """Return what a training made, ready to be used or saved; `summary` says how it went."""
     return TrainedModel(
-        trainer.network, trainer.settings, sampler.tuning, trainer.level, pair.instrument, *pair.pitches, summary
+        trainer.network,
+        trainer.settings,
+        sampler.tuning,
+        trainer.level,
+        pair.instrument,
+        *pair.pitches,
+        sampler.longest,
+        summary,
     )
 
 

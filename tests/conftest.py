@@ -30,7 +30,7 @@ def pair(piano) -> Pair:
 def small_settings(**changes) -> Settings:
     """Settings of a network that trains in seconds."""
     return make_settings(
-        **{"name": "small", "units": 64, "layers": 2, "batch": 128, "steps": 400, "holdout": 0.1} | changes
+        **{"name": "small", "units": 12, "batch": 20, "frames": 8, "steps": 400, "holdout": 0.1} | changes
     )
 
 

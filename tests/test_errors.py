@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
         ({"layers": False}, "layers=False is bool"),
         ({"units": 10.0}, "units=10.0 is float"),
         ({"loss": "multi"}, "loss='multi' is unknown"),
-        ({"learning_rate": 0}, "learning_rate=0"),
+        ({"learning_rate": -1}, "learning_rate=-1"),
         ({"batch": -5}, "batch=-5"),
         ({"architecture": "mask_blstm", "frames": 1}, "give frames of 2 or more"),
         ({"steps": "many"}, "steps='many' is str"),
@@ -51,8 +51,8 @@ def test_bad_parameters_say_what_and_what_to_do(parameters, says):
 
 
 def test_names_tell_what_is_not_as_usual():
-    assert make_settings().name == "mask_dense"
-    assert make_settings(power=0.125).name == "mask_dense_power0.125"
+    assert make_settings().name == "mask_keyed"
+    assert make_settings(power=0.125).name == "mask_keyed_power0.125"
     assert make_settings(power=0.125, units=64, architecture="mask_blstm").name == "mask_blstm_power0.125_units64"
 
 

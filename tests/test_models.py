@@ -11,7 +11,7 @@ from nnss_utils import losses, metrics, models
 from nnss_utils.catalogue import ARCHITECTURES, LOSSES, SOUND_LOSSES, WINDOWS, Architecture
 from nnss_utils.config import Settings, make_settings
 from nnss_utils.errors import InputError
-from nnss_utils.features import COUNT, event_features
+from nnss_utils.features import COUNT, SINCE_OFF, SINCE_ON, note_features
 from nnss_utils.modelfile import find_model, load_model, model_names, save_model
 from nnss_utils.normalization import denormalize, normalize
 from nnss_utils.sampling import PairSampler, as_pairs
@@ -104,11 +104,21 @@ def test_losses_and_their_gradients_are_finite_at_silence(name):
     assert np.isfinite(value) and np.all(np.isfinite(tape.gradient(value, x)))
 
 
-def test_event_features_know_before_from_after():
-    before, at, after = event_features(np.array([-0.05, 0.0, 0.05]))
-    assert not np.allclose(before, after) and np.all(np.isfinite([before, at, after]))
-    assert not before[:7].any() and np.all(at[:7] == 1)
-    assert np.all(np.isfinite(event_features(np.array([-1e4, 1e4]))))
+@pytest.mark.parametrize("bumps", [SINCE_ON, SINCE_OFF])
+def test_a_line_of_bumps_is_any_slow_curve_of_time(bumps):
+    """A decaying exponential and the window's own rise are linear in the bumps, to better than 40 dB."""
+    seconds = np.concatenate([np.linspace(-0.03, 0.2, 400), np.geomspace(0.2, bumps.high, 400)])
+    rows = bumps(seconds)
+    assert rows.shape == (800, bumps.count) and np.all(np.isfinite(bumps(np.array([-1e4, 0.0, 1e4]))))
+    curves = np.stack([np.exp(-np.maximum(seconds, 0) / 0.3), 0.5 + 0.5 * np.tanh(seconds / 0.023)], axis=1)
+    error = curves - rows @ np.linalg.lstsq(rows, curves, rcond=None)[0]
+    assert np.all(np.sqrt(np.mean(error**2, axis=0)) < 0.01)
+
+
+def test_time_stands_still_at_the_longest_that_was_learnt():
+    at, later = (note_features(np.array([s * 44100]), np.array([-44100]), 100, 2.0) for s in (2.0, 7.0))
+    np.testing.assert_array_equal(at, later)
+    assert at.shape == (1, COUNT) and not np.allclose(at, note_features(np.array([44100]), np.array([-44100]), 100, 2))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

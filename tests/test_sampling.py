@@ -8,13 +8,13 @@ from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.midi import Note, samples_of
 from nnss_utils.pair import make_pair
-from nnss_utils.sampling import PairSampler, holdout_blocks, impulse_spectra
+from nnss_utils.sampling import PairSampler, holdout_blocks, holdout_notes, impulse_spectra
 from nnss_utils.spectral import SAMPLE_RATE, Spectral, heterodyne, stft
 from nnss_utils.tuning import estimate_tuning
 
 
 def sampler(pair, **changes):
-    settings = make_settings(**{"batch": 64, "holdout": 0.1} | changes)
+    settings = make_settings(**{"architecture": "mask_dense", "batch": 64, "holdout": 0.1} | changes)
     return PairSampler(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
 
 
@@ -31,7 +31,7 @@ def test_batches_follow_from_their_number(pair):
 
 def test_targets_are_the_spectra_of_the_audio(pair):
     draw = sampler(pair)
-    first = draw.positions(0)
+    first = draw.positions(0)[:, 0]
     target = complex_of(draw.batch(0).target)[:, 0]
     spectral = Spectral()
     padded = np.pad(pair.audio, 4096)
@@ -41,28 +41,48 @@ def test_targets_are_the_spectra_of_the_audio(pair):
 
 
 def test_validation_is_never_drawn_in_training(pair):
-    draw = sampler(pair)
-    blocks = holdout_blocks(len(pair.audio), 0.1, 2048)
+    draw = sampler(pair, architecture="mask_blstm", frames=4)
+    blocks = holdout_blocks(len(pair.audio), 0.1, draw.width)
     assert sum(high - low for low, high in blocks) == pytest.approx(0.1 * len(pair.audio), rel=0.01)
     for number in range(5):
         first = draw.positions(number)
         for low, high in blocks:
-            assert not np.any((first < high) & (first + 2048 > low))
-    first = draw._draw(np.random.default_rng(0), validation=True)
-    assert all(any(low <= at and at + 2048 <= high for low, high in blocks) for at in first)
+            assert not np.any((first < high) & (first + draw.width > low))
+    _, first = draw._draw(np.random.default_rng(0), validation=True)
+    assert all(any(low <= at and at + draw.width <= high for low, high in blocks) for at in first)
     assert sampler(pair, holdout=0.0).validation_batch() is None
 
 
 def test_a_batch_has_frames_before_around_and_long_after_onsets(pair):
-    since_on = sampler(pair, batch=512).batch(0).inputs["features"][:, 0]
-    tanh_8_ms = since_on[:, 7 + 2]
-    assert np.mean(tanh_8_ms < 0) > 0.03 and np.mean(tanh_8_ms > 0.99) > 0.5
+    draw = sampler(pair, batch=64, frames=8)
+    note, first = draw._draw(np.random.default_rng(0), validation=False)
+    since = (first + 1024 - draw.starts[note, None]) / SAMPLE_RATE
+    assert np.mean(since < 0) > 0.05 and np.mean(np.abs(since) < 0.02) > 0.1 and np.mean(since > 0.3) > 0.15
+    assert np.all(since > -0.024) and np.all(since * SAMPLE_RATE < draw.held[note, None] + draw.release + 2048)
+
+
+def test_frames_of_a_row_are_of_one_note_at_any_sample(pair):
+    draw = sampler(pair, architecture="mask_keyed", batch=16, frames=8)
+    batch = draw.batch(0)
+    assert batch.target.shape == (16, 8, 1024, 2) and batch.inputs["features"].shape[:2] == (16, 8)
+    assert np.all(batch.inputs["pitch"] == batch.inputs["pitch"][:, :1])
+    assert len(np.unique(draw.positions(0) % 256)) > 50
+
+
+def test_notes_held_out_are_never_drawn_and_never_a_keys_last(pair):
+    draw = sampler(pair, architecture="mask_keyed", batch=64, holdout=0.2)
+    assert 0 < draw.held_out.sum() <= 0.2 * len(draw.notes) + 1
+    for validation in (False, True):
+        note, _ = draw._draw(np.random.default_rng(0), validation=validation)
+        assert np.all(draw.held_out[note] == validation)
+    alone = [Note(i, i + 0.2, 60 + i // 2) for i in range(9)]
+    assert {n.pitch for n, out in zip(alone, holdout_notes(alone, 0.5), strict=True) if not out} == set(range(60, 65))
 
 
 def test_sequences_of_overlapping_notes_become_voices_that_add_up(piano):
     notes = [Note(0.2, 0.9, 60), Note(0.3, 0.8, 64), Note(0.35, 1.0, 62), Note(2.0, 2.5, 60)]
     pair = make_pair(notes, piano)
-    draw = sampler(pair, batch=32, holdout=0.0, release=0.3)
+    draw = sampler(pair, batch=32, frames=4, holdout=0.0, release=0.3)
     assert draw.mixed
     batch = draw.batch(0)
     counts = np.bincount(batch.example[batch.inputs["gain"] > 0], minlength=32)
@@ -139,6 +159,6 @@ def test_pairs_too_short_for_their_frames_are_refused(piano):
 def test_starts_count_from_the_note(pair):
     draw = sampler(pair, holdout=0.0)
     starts = np.array([samples_of(n)[0] for n in pair.notes])
-    first = draw.positions(0)
+    first = draw.positions(0).ravel()
     nearest = starts[np.argmin(np.abs(first[:, None] - starts), axis=1)]
     assert np.abs(first - nearest).max() < 2 * SAMPLE_RATE

@@ -109,8 +109,8 @@ def test_time_ends_a_training_and_its_learning_rate(pair):
     model = training.train(pair, small_settings(name="timed", steps=100_000, seconds=4))
     assert model.training["steps"] < 100_000 and 4 <= model.training["seconds"] < 8
     settings = small_settings(steps=100)
-    slow = training.learning_rate(settings, Progress(step=50, seconds=345))
-    lagging = training.learning_rate(settings, Progress(step=50, seconds=190))
+    slow = training.learning_rate(settings, Progress(step=50, seconds=settings.training.seconds))
+    lagging = training.learning_rate(settings, Progress(step=50, seconds=0.55 * settings.training.seconds))
     assert slow == pytest.approx(0.01 * settings.training.learning_rate)  # time is over: so is the cosine
     assert lagging == training.learning_rate(settings, Progress(step=50, seconds=1))  # the clock changes nothing
     early, late = Progress(step=50), Progress(step=99)
