@@ -18,8 +18,8 @@ $(READY): requirements.lock.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.lock.txt -e .
 	@touch $@
 
-run: $(READY)  ## from nothing to Bach by a network: piano, training pair, training, rendering, measures
-	$(BIN)/python -m nnss_utils.run
+run: $(READY)  ## from nothing to Bach by a network: piano, pair, training, rendering, measures (PRETRAINED=1: no training; MIDI=PATH: any piece)
+	$(BIN)/python -m nnss_utils.run $(if $(filter-out 0,$(PRETRAINED)),--pretrained) $(if $(MIDI),"$(MIDI)")
 
 test: $(READY)  ## ruff, pytest and every notebook with fast parameters
 	$(BIN)/ruff check

@@ -70,8 +70,10 @@ class ToneTable:
         longest: dict[int, int] = {}
         for note in notes:
             longest[note.pitch] = max(longest.get(note.pitch, 0), samples_of(note)[1])
+        highest = None if codification.partials == 0 else codification.partials
         self.tones = {
-            pitch: harmonic_tone(tuning.partials(pitch), held + len(self.fade)) for pitch, held in longest.items()
+            pitch: codification.tone * harmonic_tone(tuning.partials(pitch)[:highest], held + len(self.fade))
+            for pitch, held in longest.items()
         }
 
     def copy(self, out: np.ndarray, pitch: int, held: int, first: int) -> None:
@@ -105,7 +107,7 @@ def inharmonic(notes: Iterable[Note], samples: int, tuning: Tuning, codification
         voice = table.voice(note)[: max(0, samples - start)]
         out[0, start : start + len(voice)] += np.float32(gain) * voice
         for at, amplitude in ((start, 1.0), (start + held, NOTE_OFF_AMPLITUDE)):
-            if at < samples:
+            if at < samples and codification.impulse != "none":
                 out[1, at] += gain * amplitude
     return out
 

@@ -113,10 +113,31 @@ def whole_methods(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment
     flat = {"holdout": 0.0, "steps": 10**7, "seconds": seconds}
     masks = [
         Experiment(f"masks: {name}", make_settings(name="row", architecture=name, **flat), clock=clock)
-        for name in ("mask_dense", "mask_blstm")
+        for name in ("mask_keyed", "mask_dense", "mask_blstm")
     ]
     exact = make_settings(name="row", preset="seed", **flat)
     return [*masks, Experiment("seed: exact", exact, Task(heard=1), clock)]
+
+
+# cause of the seed's limit -> what the network is without the remedy: changes of parameters and of the task
+CAUSES = {
+    "1 the phase turns with the frame": ({"impulse": "frame"}, {}),
+    "2 nothing at the partials": ({"partials": 1}, {}),
+    "3 the partials' phases are asked for": ({"tone": False}, {}),
+    "4 no impulse for the transient": ({"impulse": "none"}, {}),
+    "5 three notes at once in training": ({}, {"voices": 3}),
+    "6 onsets jitter by 64 samples": ({}, {"jitter": 64}),
+    "7 one frame grid": ({"grid": 256}, {}),
+}
+
+
+def causes(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
+    """Return the rows of the ablation: the keyed network with every remedy, and without one of them at a time."""
+    rows = []
+    for name, (changes, task) in {"all remedies": ({}, {}), **CAUSES}.items():
+        settings = make_settings(name="row", holdout=0.0, steps=10**7, seconds=seconds, **changes)
+        rows.append(Experiment(f"causes: {name}", settings, Task(**task), clock))
+    return rows
 
 
 def everything(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
@@ -130,7 +151,7 @@ def everything(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
 
     return [
         *(make(base, seconds=seconds, clock=clock) for base in BASES),
-        *again("seed", BASE), *again("partials", BASE), *whole_methods(seconds, clock),
+        *again("seed", BASE), *again("partials", BASE), *whole_methods(seconds, clock), *causes(seconds, clock),
         *of("partials", "architectures", "powers", "losses"),
         *of("seed", "windows", "steps", "architectures"),
         *of("partials", "lengths"), *of("seed", "oversampled"),

@@ -10,6 +10,7 @@ from nnss_utils.paths import safe_name
 from nnss_utils.spectral import Spectral
 
 CODIFICATIONS = ("inharmonic", "two_sines")
+IMPULSES = ("ringing", "none", "frame")
 SIZES = (
     "layers",
     "units",
@@ -43,18 +44,26 @@ class Codification:
     """How notes become a sound of sines, times in seconds.
 
     release: how long a voice sounds after its note; ring: time constant of what an impulse leaves in each bin.
+    What a mask network can do without (08_full_bandwidth): partials: how many the tone has, 0 for all up to 20 kHz;
+    tone: whether there is one; impulse: "ringing", "none", or "frame", which counts its phase from each frame.
     """
 
     kind: str = "inharmonic"
     velocity: bool = False
     release: float = 0.35
     ring: float = 0.3
+    partials: int = 0
+    tone: bool = True
+    impulse: str = "ringing"
 
     def __post_init__(self) -> None:
         check_choice("codification", self.kind, CODIFICATIONS)
         check_flag("velocity", self.velocity)
         check_number("release", self.release, 0.01, 10)
         check_number("ring", self.ring, 0.001, 10)
+        check_number("partials", self.partials, 0, 10000, integer=True)
+        check_flag("tone", self.tone)
+        check_choice("impulse", self.impulse, IMPULSES)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,9 @@ class Network:
 
 @dataclass(frozen=True)
 class Training:
-    """How to train: batch counts frames (frames=1) or sequences; training ends at `steps` or `seconds`.
+    """How to train: batch counts rows of so many frames; training ends at `steps` or `seconds`.
+
+    grid: samples; frames start at multiples of it only (1: anywhere).
 
     The learning rate falls along a cosine to the end; as long as `seconds` does not cut it short, the same
     parameters give the same network.
@@ -98,6 +109,7 @@ class Training:
     seconds: float = 345.0
     holdout: float = 0.05
     seed: int = 0
+    grid: int = 1
 
     def __post_init__(self) -> None:
         check_power(self.power)
@@ -109,6 +121,7 @@ class Training:
         check_number("seconds", self.seconds, 1, 10**8)
         check_number("holdout", self.holdout, 0, 0.5)
         check_number("seed", self.seed, 0, 2**31 - 1, integer=True)
+        check_number("grid", self.grid, 1, 65536, integer=True)
 
 
 @dataclass(frozen=True)
@@ -157,6 +170,9 @@ def make_settings(
     velocity: bool = False,
     release: float = 0.35,
     ring: float = 0.3,
+    partials: int = 0,
+    tone: bool = True,
+    impulse: str = "ringing",
     architecture: str = "mask_keyed",
     layers: int = 0,
     units: int = 0,
@@ -168,6 +184,7 @@ def make_settings(
     seconds: float = 540.0,
     holdout: float = 0.05,
     seed: int = 0,
+    grid: int = 1,
 ) -> Settings:
     """Return checked settings from a notebook's flat parameters; 0 stands for what suits the architecture.
 

@@ -11,11 +11,11 @@ import numpy as np
 from nnss_utils import metrics
 from nnss_utils.codification import codify_mix
 from nnss_utils.errors import InputError
-from nnss_utils.instrument import load_instrument, on_grid
+from nnss_utils.instrument import grid_of, load_instrument, on_grid
 from nnss_utils.midi import Note, read_midi
 from nnss_utils.modelfile import TrainedModel
 from nnss_utils.pair import read_target
-from nnss_utils.paths import RENDERS, RESULTS, safe_name, write_json
+from nnss_utils.paths import RENDERS, RESULTS, safe_name, shown, write_json
 from nnss_utils.scores import SCORES
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.synthesis import render
@@ -57,24 +57,25 @@ def piece_name(midi: str, name: str = "") -> str:
 def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", output: str = "16-bit") -> Piece:
     """Render a piece with the network and its instrument, write both as WAV and return all.
 
-    The target is what the model's instrument plays, or the recording `wav`. A peak of either above 1 scales
-    both. Raises `InputError` for bad input; without any target the prediction is written before that.
+    The target is what the model's instrument plays, or the recording `wav`. The prediction is written as soon as
+    it is made; a peak of either above 1 then scales both. Raises `InputError` for bad input.
     """
     name = piece_name(midi, name)
     notes = read_notes(midi)
-    instrument = None if wav or not playable(model.instrument) else load_instrument(model.instrument)
-    notes = on_grid(notes, instrument.grid if instrument else 1)
+    played = playable(model.instrument) and not wav
+    notes = on_grid(notes, grid_of(model.instrument) if played else 1)
     recording = read_target(wav, notes, model.training["late"]) if wav else None
     begun = time.perf_counter()
     prediction = render(notes, model)
     seconds = time.perf_counter() - begun
-    if instrument is None and recording is None:
-        written = write_wav(RENDERS / name / "prediction.wav", prediction, output)
+    written = write_wav(RENDERS / name / "prediction.wav", prediction, output)
+    print(f"{shown(written.path)}: {len(prediction) / SAMPLE_RATE:.1f} s of sound in {seconds:.1f} s")
+    if not played and recording is None:
         raise InputError(
             f"{written.path} is ready, but model {model.name!r} learnt from an {model.instrument}, which can't be "
             "played here: to measure it give wav=PATH, the same instrument's recording of this piece"
         )
-    target = recording if recording is not None else instrument.render(notes)
+    target = recording if recording is not None else load_instrument(model.instrument).render(notes)
     samples = max(len(target), len(prediction))
     sounds = [np.pad(x, (0, samples - len(x))) for x in (target, prediction)]
     peak = max(float(np.abs(x).max()) for x in sounds)

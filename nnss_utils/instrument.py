@@ -101,11 +101,25 @@ class SampledPiano:
         return sum_voices(((samples_of(note)[0], self.voice(note)) for note in notes), samples)
 
 
+def grid_of(name: str) -> int:
+    """Return the grid (samples) of the instrument called `name`, without making it ready to play."""
+    if is_soundfont(name):
+        from nnss_utils.soundfont import BLOCK
+
+        return BLOCK
+    return SampledPiano.grid
+
+
+def is_soundfont(name: str) -> bool:
+    """Return whether an instrument's name is the path of a SoundFont."""
+    return isinstance(name, str) and name.lower().endswith((".sf2", ".sf3"))
+
+
 def load_instrument(name: str) -> Instrument:
     """Return the instrument called `name`: "steinway", or the path of a SoundFont (.sf2, .sf3)."""
     if name == SampledPiano.name:
         return SampledPiano()
-    if isinstance(name, str) and name.lower().endswith((".sf2", ".sf3")):
+    if is_soundfont(name):
         from nnss_utils.soundfont import SoundFont  # optional extra: it needs the fluidsynth library
 
         return SoundFont(name)

@@ -10,7 +10,7 @@ import inspect
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -46,7 +46,8 @@ FINE, COARSE = 64, 8  # bins with a value of their own in the learning map, and 
 class Task:
     """What every row learns, a scale over some keys of the piano, and a melody on these keys it is measured by.
 
-    Looks see the melody's `notes` alone; the first `heard` of them are played and measured as sound.
+    Looks see the melody's `notes` alone; the first `heard` of them are played and measured as sound. voices: so
+    many scales are played at once; jitter: the instrument plays each note up to so many samples late.
     """
 
     low: int = 60
@@ -56,15 +57,29 @@ class Task:
     notes: int = 5
     heard: int = 5
     seed: int = 5
+    voices: int = 1
+    jitter: int = 0
 
     def __post_init__(self) -> None:
         check_number("notes", self.notes, 1, 1000, integer=True)
         check_number("heard", self.heard, 1, self.notes, integer=True)
+        check_number("voices", self.voices, 1, 16, integer=True)
+        check_number("jitter", self.jitter, 0, 44100, integer=True)
 
     def pair(self) -> Pair:
         """Return the training pair."""
-        notes = scale_sequence(self.low, self.high, self.repetitions, longest=self.longest)
-        return make_pair(notes, SampledPiano())
+        scales = [
+            scale_sequence(self.low, self.high, self.repetitions, longest=self.longest, sustained=0, seed=seed)
+            for seed in range(self.voices)
+        ]
+        pair = make_pair(sorted(note for scale in scales for note in scale), SampledPiano())
+        return dataclasses.replace(pair, audio=SampledPiano().render(self._late(pair.notes))) if self.jitter else pair
+
+    def _late(self, notes: Sequence[Note]) -> list[Note]:
+        """Return notes each late by a random part of the jitter."""
+        late = np.random.default_rng(self.seed).integers(0, self.jitter, len(notes)) / SAMPLE_RATE
+        moved = zip(notes, late.tolist(), strict=True)
+        return [Note(note.start + by, note.end + by, note.pitch, note.velocity) for note, by in moved]
 
     def melody(self, gap: float = 0.0) -> list[Note]:
         """Return notes of random pitch and duration (0.25 to 0.5 s), `gap` s between them; not in the pair."""

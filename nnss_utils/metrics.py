@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import librosa
 import numpy as np
+import scipy.signal
 
 from nnss_utils.spectral import SAMPLE_RATE, Spectral, stft
 
@@ -126,28 +127,61 @@ def attack_sustain_lsd_db(target: np.ndarray, prediction: np.ndarray, onsets: np
     return tuple(float(np.sqrt(total / max(count, 1))) for total, count in sums)
 
 
-def bandwidth_hz(target: np.ndarray, prediction: np.ndarray) -> float:
-    """Return the upper edge (Hz) of the highest third of an octave, from 100 Hz up, that is still right.
+def third_octave_edges() -> np.ndarray:
+    """Return the edges of the thirds of octaves from 100 Hz to 20 kHz, Hz."""
+    edges = 100 * 2 ** (np.arange(24) / 3)
+    return np.append(edges[edges < 20000], 20000.0)
 
-    Every band so far within 60 dB of the target's strongest band must be within 6 dB in level and above 0 dB
-    in complex SNR; 0 if the first is not.
-    """
+
+def third_octave_energies(sound: np.ndarray) -> np.ndarray:
+    """Return the energy of a sound in each third of an octave, on an STFT of 2048/512."""
+    return _third_octave_sums(sound, sound)[:, 0]
+
+
+def _third_octave_sums(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Return for each third of an octave the energies of target, error and prediction, (bands, 3)."""
     spectral = _full(2048, 512)
     frequencies = spectral.frequencies()
-    edges = 100 * 2 ** (np.arange(24) / 3)
-    edges = np.append(edges[edges < 20000], 20000.0)
-    masks = [(frequencies >= low) & (frequencies < high) for low, high in pairwise(edges)]
+    masks = [(frequencies >= low) & (frequencies < high) for low, high in pairwise(third_octave_edges())]
     sums = np.zeros((len(masks), 3))
     for _, Y, P in spectra(target, prediction, spectral):
         for row, mask in zip(sums, masks, strict=True):
             row += [energy(Y[:, mask]), energy(Y[:, mask] - P[:, mask]), energy(P[:, mask])]
+    return sums
+
+
+def bandwidth_hz(target: np.ndarray, prediction: np.ndarray, within_db: float = 60.0) -> float:
+    """Return the upper edge (Hz) of the highest third of an octave, from 100 Hz up, that is still right.
+
+    Every band so far within `within_db` of the target's strongest band must be within 6 dB in level and above 0 dB
+    in complex SNR; 0 if the first is not. Bands that are fainter don't count: so a target has a limit of its own,
+    its bandwidth compared with itself.
+    """
+    sums = _third_octave_sums(target, prediction)
     reached = 0.0
-    for high, (y, e, p) in zip(edges[1:], sums, strict=True):
-        heard = ratio_db(y, sums[:, 0].max()) >= -60
+    for high, (y, e, p) in zip(third_octave_edges()[1:], sums, strict=True):
+        heard = ratio_db(y, sums[:, 0].max()) >= -within_db
         if heard and (abs(ratio_db(p, y)) > 6 or ratio_db(y, e) <= 0):
             break
         reached = float(high) if heard else reached
     return reached
+
+
+def snr_map(target: np.ndarray, prediction: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the energies of target and error, each (octaves, stretches of time), of one note that starts at 0.
+
+    Octaves are EDGES, stretches lie between `times` (s, ascending); by filters without phase, so that a short
+    stretch after the onset is seen as such.
+    """
+    sums = np.zeros((2, len(EDGES) - 1, len(times) - 1))
+    signals = np.asarray(target, np.float64), np.asarray(target, np.float64) - prediction
+    at = np.round(np.asarray(times) * SAMPLE_RATE).astype(int)
+    for row, (low, high) in enumerate(pairwise(EDGES)):
+        sections = scipy.signal.butter(4, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos")
+        for kind, signal in enumerate(signals):
+            part = scipy.signal.sosfiltfilt(sections, np.pad(signal, SAMPLE_RATE // 10))[SAMPLE_RATE // 10 :]
+            sums[kind, row] = [np.sum(part[first:last] ** 2) for first, last in pairwise(at)]
+    return sums[0], sums[1]
 
 
 def multi_scale_loss(target: np.ndarray, prediction: np.ndarray) -> float:

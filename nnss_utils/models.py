@@ -157,8 +157,8 @@ def mask_keyed(layers: int, units: int, bins: int) -> keras.Model:
 
     Curves are a linear layer of the time since note-on, times a gate of the time since note-off and the velocity
     (`layers` dense layers beside a linear one); bins below and above SPLIT have curves of their own. A key's curves
-    and weights are what all keys have in common plus a table of the key's own, zero at first: so a key or a time
-    that training never met still has a likely mask. A row must hold frames of one key: they share its tables.
+    and weights are what all keys have in common plus a table of the key's own, zero at first: so a time that
+    a key never met in training has what other keys have then. A row must hold frames of one key: they share its tables.
     """
     note = keras.Input((None, features.COUNT), name="features")
     pitch = keras.Input((None,), dtype="int32", name="pitch")
@@ -186,6 +186,21 @@ def _table(name: str, row, height: int, width: int, rows: int = PITCHES):
     """Return for each index in `row` (voices,) its own matrix (voices, height, width), zero at first."""
     table = nn.Embedding(rows, height * width, embeddings_initializer="zeros", name=name)(row)
     return nn.Reshape((height, width))(table)
+
+
+def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> list[int]:
+    """Give each key of low..high that was never trained the tables of the nearest one that was; return these keys.
+
+    The keyed network would else play them with what all keys have in common alone, far too softly.
+    """
+    missing = [pitch for pitch in range(low, high + 1) if pitch not in trained]
+    nearest = [min(trained, key=lambda key: (abs(key - pitch), key)) for pitch in missing]
+    tables = [weight for weight in network.weights if weight.path.startswith("own_")]
+    for weight in tables if missing else ():
+        values = ops.convert_to_numpy(weight).copy()
+        values[missing] = values[nearest]
+        weight.assign(values)
+    return missing if tables else []
 
 
 def complex_product(a, b):

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nnss_utils.metrics import third_octave_edges, third_octave_energies
 from nnss_utils.midi import Note
 from nnss_utils.paths import whole_file
 from nnss_utils.spectral import SAMPLE_RATE, Spectral, stft
@@ -150,6 +151,37 @@ def band_bars(results: dict[str, dict], key: str = "snr_db", ax: Axes | None = N
     }
     ax.set(xlabel="band, Hz", ylabel=titles[key])
     ax.axhline(0, color="black", linewidth=0.8)
+    ax.legend(fontsize=8)
+    return figure, ax
+
+
+def heat_map(
+    values: np.ndarray, columns: list[str], rows: list[str], ax: Axes | None = None, low: float = 0, high: float = 40
+) -> tuple[Figure, Axes]:
+    """Draw dB (rows, columns) as coloured cells with their numbers; `columns` and `rows` name the cells' edges."""
+    figure, ax = _axes(ax, (6, 3.5))
+    ax.imshow(values, origin="lower", aspect="auto", cmap=LEVELS, vmin=low, vmax=high)
+    for (row, column), value in np.ndenumerate(values):
+        colour = "white" if value < (low + high) / 2 else "black"
+        ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    ax.set_xticks(np.arange(len(columns)) - 0.5, columns, fontsize=8)
+    ax.set_yticks(np.arange(len(rows)) - 0.5, rows, fontsize=8)
+    return figure, ax
+
+
+def third_octaves(sounds: dict[str, np.ndarray], ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw the energy of sounds (samples,) in thirds of octaves, in dB under the strongest of the first sound."""
+    figure, ax = _axes(ax, (8, 3.2))
+    levels = {
+        name: np.array([10 * np.log10(e + 1e-30) for e in third_octave_energies(s)]) for name, s in sounds.items()
+    }
+    strongest = next(iter(levels.values())).max()
+    tops = third_octave_edges()[1:]
+    for number, (name, level) in enumerate(levels.items()):
+        ax.semilogx(tops, level - strongest, "o-", markersize=3, label=name, color=COLOURS.get(name),
+                    linewidth=1 if number else 3)  # fmt: skip
+    ax.axhline(-60, color="black", linewidth=0.8, linestyle=":")
+    ax.set(xlabel="upper edge of the band, Hz", ylabel="dB", ylim=(-110, 5))
     ax.legend(fontsize=8)
     return figure, ax
 

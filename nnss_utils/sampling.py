@@ -123,10 +123,13 @@ class PairSampler:
 
     def _draw(self, rng: np.random.Generator, *, validation: bool) -> tuple[np.ndarray | None, np.ndarray]:
         """Return each row's note (batch,), None for sequences, and first samples as `positions` does."""
+        training = self.settings.training
         if not self.loose:
-            return None, self._draw_sequences(rng, validation=validation)
-        note = rng.choice(np.flatnonzero(self.held_out == validation), self.settings.training.batch)
-        return note, self._draw_moments(rng, note, self.settings.training.frames)
+            first = self._draw_sequences(rng, validation=validation)
+            return None, first - first % training.grid
+        note = rng.choice(np.flatnonzero(self.held_out == validation), training.batch)
+        first = self._draw_moments(rng, note, training.frames)
+        return note, first - first % training.grid
 
     def _draw_moments(self, rng: np.random.Generator, note: np.ndarray, frames: int) -> np.ndarray:
         """Return first samples (batch, frames) of frames that touch their notes (batch,).
@@ -282,9 +285,7 @@ def voice_inputs(
     windows = np.lib.stride_tricks.sliding_window_view(segments, spectral.frame_length, axis=1)
     tone = frames_to_spectra(windows[:, :: spectral.frame_step][:, :frames], spectral) * np.float32(spectral.scale)
     starts = np.asarray(offsets)[:, None] * o + spectral.frame_step * np.arange(frames)  # (voices, frames)
-    ring = settings.codification.ring
-    impulse = impulse_spectra(-starts, spectral, ring)
-    impulse += NOTE_OFF_AMPLITUDE * impulse_spectra(held[:, None] * o - starts, spectral, ring)
+    impulse = impulse_channel(starts, held[:, None] * o, settings)
     middle = (starts + spectral.frame_length / 2) / o
     velocity = np.array([note.velocity for note in notes])
     return {
@@ -294,6 +295,21 @@ def voice_inputs(
         "pitch": np.repeat(np.array([note.pitch for note in notes], np.int32)[:, None], frames, axis=1),
         "gain": np.array([velocity_gain(v) for v in velocity], np.float32),
     }
+
+
+def impulse_channel(starts: np.ndarray, held: np.ndarray, settings: Settings) -> np.ndarray:
+    """Return the spectra complex64 (voices, frames, bins) of the impulses at note-on and note-off.
+
+    starts: samples (voices, frames) from each note's start to each frame's; held: samples (voices, 1) of the note.
+    """
+    spectral, codification = settings.spectral, settings.codification
+    if codification.impulse == "none":
+        return np.zeros((*starts.shape, spectral.bins), np.complex64)
+    impulse = impulse_spectra(-starts, spectral, codification.ring)
+    impulse += NOTE_OFF_AMPLITUDE * impulse_spectra(held - starts, spectral, codification.ring)
+    if codification.impulse == "frame":  # as strong, but with a phase that the frame, not the note, sets
+        return np.abs(impulse).astype(np.complex64)
+    return impulse
 
 
 def impulse_spectra(position: np.ndarray, spectral: Spectral, ring: float) -> np.ndarray:

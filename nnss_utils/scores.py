@@ -68,9 +68,10 @@ SCORES = {"bwv847_fugue": bwv847_fugue, "bwv846_prelude": bwv846_prelude}
 def scale_sequence(
     low: int = 21,
     high: int = 108,
-    repetitions: int = 3,
+    repetitions: int = 5,
     shortest: float = 0.15,
-    longest: float = 8.0,
+    longest: float = 2.0,
+    sustained: float = 8.0,
     gap: float = 0.45,
     velocity: int = 100,
     softest: int = 0,
@@ -79,8 +80,9 @@ def scale_sequence(
     """Return the scale sequence: every pitch low..high up and down, one at a time, durations varying along it.
 
     Durations (s) run from `shortest` to `longest` in equal ratios, shuffled by `seed` so that each key meets
-    short and long ones; `gap` (s) of rest after each note lets its release and its last frame end. Every note has
-    the same velocity, or, with `softest`, velocities run from there to `velocity`, shuffled likewise.
+    short and long ones; once every key is held for `sustained` s (0: never). `gap` (s) of rest
+    after each note lets its release and its last frame end. Every note has the same velocity, or, with `softest`,
+    velocities run from there to `velocity`, shuffled likewise.
     Raises `InputError` for a range, count or time that makes no sequence.
     """
     for name, value in (("low", low), ("high", high)):
@@ -90,13 +92,15 @@ def scale_sequence(
     check_number("softest", softest, 0, velocity, integer=True)
     check_number("shortest", shortest, 0.01, 60)
     check_number("longest", longest, 0.01, 60)
+    check_number("sustained", sustained, 0, 60)
     check_number("gap", gap, 0, 60)
     check_number("seed", seed, 0, 2**31 - 1, integer=True)
     if low > high or shortest > longest:
         raise InputError(f"low={low}..high={high}, shortest={shortest}..longest={longest} s: give the smaller first")
     pitches = [*range(low, high + 1), *range(high, low - 1, -1)]
     rng = np.random.default_rng(seed)
-    ladder = np.geomspace(shortest, longest, 2 * repetitions)  # as many durations as a key has notes
+    ladder = np.geomspace(shortest, longest, 2 * repetitions - (sustained > 0))
+    ladder = np.append(ladder, [sustained] * (sustained > 0))  # as many durations as a key has notes
     durations = np.stack([rng.permutation(ladder) for _ in range(low, high + 1)])
     steps = np.linspace(softest or velocity, velocity, 2 * repetitions).round()
     velocities = np.stack([rng.permutation(steps) for _ in range(low, high + 1)])

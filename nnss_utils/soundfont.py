@@ -43,9 +43,9 @@ class SoundFont:
         self.voices: dict[tuple[int, int, int], np.ndarray] = {}
         self.holder = self._open()  # as long as one synthesizer is open, others share its samples
 
-    def _open(self):
+    def _open(self, polyphony: int = 16):
         """Return a new synthesizer with the font loaded: no reverb, no chorus."""
-        settings = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": 16}
+        settings = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": polyphony}
         synth = self.fluidsynth.Synth(gain=0.5, samplerate=float(SAMPLE_RATE), **settings)
         synth.setting("synth.min-note-length", 0)
         font = synth.sfload(str(self.path))
@@ -62,6 +62,25 @@ class SoundFont:
         bar = tqdm(notes, desc="playing the SoundFont", unit="note", disable=len(notes) < 100)
         voices = [(samples_of(n)[0], self._voice(n.pitch, n.velocity, samples_of(n)[1])) for n in bar]
         return sum_voices(voices, max((start + len(sound) for start, sound in voices), default=0))
+
+    def perform(self, notes: Iterable[Note]) -> np.ndarray:
+        """Return the sound of the notes as fluidsynth plays a MIDI file, float32 (samples,).
+
+        One synthesizer for all, and every event at the next block, wherever its note was written.
+        """
+        events = [(samples_of(n)[0], 1, n.pitch, n.velocity) for n in notes]
+        events += [(sum(samples_of(n)), 0, n.pitch, 0) for n in notes]
+        synth, blocks, done = self._open(polyphony=256), [], 0
+        try:
+            for at, on, pitch, velocity in sorted(events):
+                due = -(-at // BLOCK)
+                blocks.append(self._write(synth, due - done))
+                done = due
+                synth.noteon(0, pitch, velocity) if on else synth.noteoff(0, pitch)
+            blocks.append(self._write(synth, SAMPLE_RATE // BLOCK))
+        finally:
+            synth.delete()
+        return np.concatenate(blocks)
 
     def _voice(self, pitch: int, velocity: int, held: int) -> np.ndarray:
         """Return one note's sound, float32 (samples,), by a synthesizer of its own.

@@ -122,6 +122,9 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
         "pair": pair.description,
         "late": pair.late,
     }
+    lent = models.borrow_tables(network, {note.pitch for note in pair.notes}, *pair.pitches)
+    if lent:
+        print(f"no note of the pair has the pitches {', '.join(map(str, lent))}: they sound after their neighbours")
     model = trained_model(trainer, sampler, pair, summary)
     save_model(run_file(settings.name), model)
     write_json(

@@ -24,7 +24,7 @@ def piano() -> SampledPiano:
 @pytest.fixture(scope="session")
 def pair(piano) -> Pair:
     """A short scale of five keys."""
-    return make_pair(scale_sequence(60, 64, repetitions=2, longest=0.6), piano)
+    return make_pair(scale_sequence(60, 64, repetitions=2, longest=0.6, sustained=0), piano)
 
 
 def small_settings(**changes) -> Settings:

@@ -9,7 +9,7 @@ from nnss_utils.midi import Note, write_midi
 from nnss_utils.pair import load_pair, make_pair, measure_timing, read_target
 from nnss_utils.scores import bwv846_prelude, scale_sequence
 
-NOTES = scale_sequence(55, 70, repetitions=2, longest=0.6)
+NOTES = scale_sequence(55, 70, repetitions=2, longest=0.6, sustained=0)
 
 
 def saved(folder, audio, notes=NOTES, rate=44100, subtype="FLOAT"):

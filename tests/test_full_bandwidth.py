@@ -1,0 +1,191 @@
+"""The keyed network, the shipped model's file, and the measures of many pieces."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from nnss_utils import alternatives, evaluation, features, metrics, models, pieces
+from nnss_utils.config import make_settings
+from nnss_utils.errors import InputError
+from nnss_utils.midi import Note, samples_of
+from nnss_utils.modelfile import PRETRAINED, load_model, save_model, save_small_model
+from nnss_utils.paths import ROOT, read_json
+from nnss_utils.sampling import impulse_channel
+from nnss_utils.synthesis import render
+from nnss_utils.tuning import estimate_tuning
+
+TARGETS = {"correlation": 0.995, "snr_db": 20, "octave_snr_db": 10}
+
+
+def test_a_keyed_mask_is_curves_times_gate_weighed_by_the_keys_table():
+    """The network against its formula in NumPy, with random weights."""
+    network = models.mask_keyed(1, 6, 16)
+    rng = np.random.default_rng(0)
+    network.set_weights([rng.standard_normal(w.shape).astype(np.float32) * 0.3 for w in network.get_weights()])
+    w = {weight.path: weight.numpy() for weight in network.weights}
+    on, rest = rng.random((2, 3, features.SINCE_ON.count)), rng.random((2, 3, features.SINCE_OFF.count + 1))
+    note, pitch = np.concatenate([on, rest], axis=-1).astype(np.float32), np.array([[60] * 3, [61] * 3], np.int32)
+    got = keras.ops.convert_to_numpy(network([np.zeros((2, 3, 16), np.float32), note, pitch]))
+
+    hidden = next(name for name in w if name.startswith("dense") and name.endswith("kernel"))
+    x = np.concatenate([rest, w["key/embeddings"][pitch]], axis=-1) @ w[hidden] + w[hidden.replace("kernel", "bias")]
+    x = keras.ops.convert_to_numpy(keras.activations.gelu(x))
+    gate = np.concatenate([rest, x], axis=-1) @ w["gate/kernel"] + w["gate/bias"]
+    own = w["own_curves/embeddings"][pitch[:, 0]].reshape(2, features.SINCE_ON.count, 12)
+    curves = (on @ w["curves/kernel"] + w["curves/bias"] + on @ own) * gate
+    tones, split, parts = 2, 3, []
+    for name, first, last in (("tone", 0, tones), ("impulse", tones, 6)):
+        table = w[f"common_{name}/embeddings"][0] + w[f"own_{name}/embeddings"][pitch[:, 0]]
+        table = table.reshape(2, last - first, 16, 2)
+        below = np.einsum("vfj,vjbc->vfbc", curves[..., first:last], table[:, :, :split])
+        above = np.einsum("vfj,vjbc->vfbc", curves[..., 6 + first : 6 + last], table[:, :, split:])
+        parts.append(np.concatenate([below, above], axis=2))
+    np.testing.assert_allclose(got.reshape(2, 3, 16, 4), np.concatenate(parts, axis=-1), rtol=1e-3, atol=1e-4)
+
+
+def test_a_key_that_was_never_trained_sounds_after_its_neighbour(model):
+    """It plays its own partials with the neighbour's masks: its own pitch, about as loud."""
+    true = render([Note(0.0, 0.5, 62)], model, progress=False)
+    network = keras.models.clone_model(model.network)
+    network.set_weights(model.network.get_weights())
+    assert models.borrow_tables(network, {60, 61, 64}, 60, 64) == [62, 63]
+    lent = render([Note(0.0, 0.5, 62)], dataclasses.replace(model, network=network), progress=False)
+    assert 0.3 < np.linalg.norm(lent) / np.linalg.norm(true) < 3
+    peaks = [np.argmax(np.abs(np.fft.rfft(x[:16384] * np.hanning(16384)))[:160]) for x in (true, lent)]
+    assert abs(peaks[0] - peaks[1]) <= 1
+    kept = {w.path: w.numpy() for w in network.weights}
+    for weight in model.network.weights:
+        np.testing.assert_array_equal(weight.numpy()[:62], kept[weight.path][:62])
+    assert not models.borrow_tables(network, set(range(60, 65)), 60, 64)
+
+
+def test_a_small_file_is_a_quarter_and_sounds_the_same(model, tmp_path):
+    whole, small = save_model(tmp_path / "a.keras", model), save_small_model(tmp_path / "b.keras", model)
+    assert small.stat().st_size < 0.5 * whole.stat().st_size
+    again = load_model(str(small))
+    assert {w.dtype for w in again.network.weights} == {"float32"} and again.training == model.training
+    notes = [Note(0.0, 0.4, 60), Note(0.3, 0.8, 64)]
+    a, b = (render(notes, m, progress=False) for m in (model, again))
+    assert metrics.snr_db(a, b) > 50
+
+
+@pytest.mark.parametrize("impulse", ["ringing", "frame", "none"])
+def test_the_impulse_channel_can_be_taken_away_or_turned(impulse):
+    starts, held = np.array([[-1500, -700, 300, 5000]]), np.array([[4000]])
+    usual = impulse_channel(starts, held, make_settings())
+    channel = impulse_channel(starts, held, make_settings(impulse=impulse))
+    if impulse == "ringing":
+        np.testing.assert_array_equal(channel, usual)
+    elif impulse == "none":
+        assert not channel.any()
+    else:
+        np.testing.assert_allclose(np.abs(channel), np.abs(usual), rtol=1e-5)
+        assert not np.allclose(channel, usual)
+
+
+def test_a_tone_can_have_fewer_partials_or_none(pair):
+    from nnss_utils.codification import ToneTable
+
+    tuning = estimate_tuning(pair.audio, pair.notes, 60, 64)
+    note = Note(0.0, 0.5, 60)
+    full, one, none = (
+        ToneTable(tuning, [note], make_settings(**change).codification).voice(note)
+        for change in ({}, {"partials": 1}, {"tone": False})
+    )
+    assert not none.any() and np.abs(full).max() > 2
+    spectrum = np.abs(np.fft.rfft(one[:16384] * np.hanning(16384)))
+    peak = np.argmax(spectrum)
+    assert peak * 44100 / 16384 == pytest.approx(tuning.f0[0], rel=0.02)
+    assert spectrum[: peak - 8].max() < 0.01 * spectrum[peak] and spectrum[peak + 8 :].max() < 0.01 * spectrum[peak]
+
+
+def test_frames_on_a_grid_start_on_it(pair):
+    from nnss_utils.sampling import PairSampler
+
+    settings = make_settings(batch=16, frames=4, grid=256)
+    draw = PairSampler(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
+    assert not np.any(draw.positions(0) % 256)
+
+
+def test_a_fainter_bandwidth_counts_fainter_bands():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(3 * 44100)
+    spectrum, f = np.fft.rfft(noise), np.fft.rfftfreq(len(noise), 1 / 44100)
+    target = np.fft.irfft(spectrum * np.where(f > 8000, 10 ** (-75 / 20), 1.0), len(noise))
+    assert metrics.bandwidth_hz(target, target) == pytest.approx(8063, abs=1)
+    assert metrics.bandwidth_hz(target, target, 85) == 20000
+    assert metrics.third_octave_energies(target)[-1] < 1e-6 * metrics.third_octave_energies(target)[0] * 1e3
+
+
+def test_the_error_of_a_stretch_is_seen_in_its_octave_and_time():
+    t = np.arange(44100) / 44100
+    target = np.sin(2 * np.pi * 707 * t)
+    error = np.where((t > 0.5) & (t < 0.6), 0.1, 0.0) * np.sin(2 * np.pi * 5600 * t)
+    energy, wrong = metrics.snr_map(target, target - error, np.array([0, 0.4, 0.7, 1.0]))
+    assert np.unravel_index(np.argmax(energy), energy.shape)[0] == 2
+    assert np.unravel_index(np.argmax(wrong), wrong.shape) == (5, 1)
+    assert wrong[5, 1] == pytest.approx(np.sum(error**2), rel=0.05)
+
+
+def test_pieces_are_measured_and_the_worst_counts(model, tmp_path, monkeypatch):
+    from nnss_utils.midi import write_midi
+
+    monkeypatch.setattr(pieces, "FOLDER", tmp_path / "pieces")
+    for name, pitch in (("one", 62), ("two", 64)):
+        write_midi(tmp_path / f"{name}.mid", [Note(0.0, 0.4, pitch), Note(0.5, 0.9, pitch - 1)])
+    result = pieces.measure_pieces(model, [str(tmp_path / "one.mid"), str(tmp_path / "two.mid")])
+    rows = result["pieces"]
+    assert set(rows) == {"one", "two"} and read_json(pieces.result_file(model.name)) == result
+    assert result["worst"]["snr_db"] == min(row["snr_db"] for row in rows.values())
+    assert all(row["limit_hz"] >= row["bandwidth_hz"] for row in rows.values())
+    assert result["worst"]["attack_ratio"] == max(
+        row["attack_lsd_db"] / row["griffin_lim"]["attack_lsd_db"] for row in rows.values()
+    )
+    monkeypatch.setattr(metrics, "griffin_lim", None)  # not made a second time
+    assert pieces.measure_pieces(model, [str(tmp_path / "one.mid")])["pieces"]["one"]["griffin_lim"]
+    with pytest.raises(InputError, match="usage"):
+        pieces.main([])
+
+
+def test_the_alternatives_are_compared_in_one_run(model, tmp_path):
+    from nnss_utils.midi import write_midi
+
+    write_midi(tmp_path / "a.mid", [Note(0.0, 0.4, 60), Note(0.3, 0.9, 64)])
+    piece = evaluation.make_piece(str(tmp_path / "a.mid"), model)
+    rows = alternatives.compare(piece, model, model.name)
+    assert rows["sampler, the same recordings"]["correlation"] == pytest.approx(1)
+    assert rows["codification alone"]["correlation"] < rows["network"]["correlation"]
+    assert all(row["megabytes"] > 0 and row["times_real_time"] > 0 for row in rows.values())
+    assert alternatives.table(rows).count("\n") == len(rows) + 1
+
+
+def test_the_shipped_model_is_small_and_says_how_it_was_made():
+    shipped = load_model(str(PRETRAINED))
+    assert PRETRAINED.stat().st_size < 12e6
+    assert (shipped.low, shipped.high, shipped.instrument) == (21, 108, "steinway")
+    assert {"command", "commit", "seconds", "measures"} <= set(shipped.training)
+    for name, least in TARGETS.items():
+        assert shipped.training["measures"][name] >= least
+
+
+def test_the_shipped_model_plays_bach_as_it_says(piano):
+    from nnss_utils.scores import bwv847_fugue
+
+    shipped = load_model(str(PRETRAINED))
+    target = piano.render(bwv847_fugue())
+    measured = metrics.measure(target, render(bwv847_fugue(), shipped, progress=False), np.zeros(0))
+    said = read_json(ROOT / "data" / "results" / "pieces" / "steinway.json")["pieces"]["bwv847_fugue"]
+    assert measured["snr_db"] == pytest.approx(said["snr_db"], abs=0.5)
+    assert measured["correlation"] > TARGETS["correlation"] and measured["snr_db"] > TARGETS["snr_db"]
+
+
+def test_a_soundfonts_pair_has_every_velocity():
+    from nnss_utils.scores import scale_sequence
+
+    notes = scale_sequence(60, 62, repetitions=3, softest=20, velocity=120)
+    for pitch in (60, 61, 62):
+        assert sorted(n.velocity for n in notes if n.pitch == pitch) == [20, 40, 60, 80, 100, 120]
+    plain = scale_sequence(60, 62, repetitions=3)
+    assert [samples_of(n) for n in plain] == [samples_of(n) for n in notes] and {n.velocity for n in plain} == {100}
