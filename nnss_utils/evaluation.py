@@ -45,8 +45,15 @@ class Piece:
 
 
 def read_notes(midi: str) -> list[Note]:
-    """Return the notes of a MIDI file, or of one of the project's own scores by its name."""
-    return SCORES[midi]() if midi in SCORES else read_midi(midi)
+    """Return the notes of a MIDI file, or of one of the project's own scores: its name, or "NAME@VELOCITY"."""
+    score, _, velocity = str(midi).partition("@")
+    if score not in SCORES:
+        return read_midi(midi)
+    if not velocity:
+        return SCORES[score]()
+    if not velocity.isdigit() or not 1 <= int(velocity) <= 127:
+        raise InputError(f'midi={midi!r}: the velocity must be 1 to 127, as in "{score}@64"')
+    return SCORES[score](int(velocity))
 
 
 def piece_name(midi: str, name: str = "") -> str:

@@ -113,12 +113,18 @@ def _notes_of(song: mido.MidiFile) -> list[Note]:
     return sorted(notes)
 
 
-def write_midi(path: str | Path, notes: Iterable[Note], program: int = 0) -> Path:
+def write_midi(
+    path: str | Path, notes: Iterable[Note], program: int = 0, pedal: Iterable[tuple[float, float]] = ()
+) -> Path:
     """Write notes as a MIDI file of type 0 whose tick is one sample of 44.1 kHz; returns the path.
 
-    Overlapping notes of one pitch can't be told apart in one MIDI channel, so the earlier is cut there.
+    pedal: (down, up) in seconds of the sustain pedal. Overlapping notes of one pitch can't be told apart in one
+    MIDI channel, so the earlier is cut there.
     """
     events = []
+    for down, up in pedal:
+        for at, value in ((down, 127), (up, 0)):
+            events.append((round(at * SAMPLE_RATE), 0, mido.Message("control_change", control=64, value=value)))
     for note in notes:
         on, held = samples_of(note)
         events.append((on, 1, mido.Message("note_on", note=note.pitch, velocity=note.velocity)))

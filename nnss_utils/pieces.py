@@ -28,24 +28,24 @@ def measure_pieces(model: TrainedModel, midis: list[str], label: str = "") -> di
     Beside those of evaluation.evaluate: `limit_hz`, the bandwidth that a perfect prediction would have;
     `faint_bandwidth_hz`, the bandwidth with bands down to FAINT_DB; Griffin-Lim on the true magnitudes.
     """
-    rows = {}
+    rows, instrument = {}, Path(model.instrument).name
     for midi in tqdm(midis, desc=f"pieces by {model.name}", unit="piece"):
         piece = evaluation.make_piece(midi, model, f"{evaluation.piece_name(midi)}_{model.name}")
         rows[evaluation.piece_name(midi)] = {
             **metrics.measure(piece.target, piece.prediction, piece.onsets),
             "limit_hz": metrics.bandwidth_hz(piece.target, piece.target),
             "faint_bandwidth_hz": metrics.bandwidth_hz(piece.target, piece.prediction, FAINT_DB),
-            "griffin_lim": _griffin_lim(piece, model.instrument),
+            "griffin_lim": _griffin_lim(piece, instrument),
             "notes": len(piece.notes),
             "seconds": len(piece.target) / metrics.SAMPLE_RATE,
             "synthesis_seconds": piece.synthesis_seconds,
         }
     result = {
         "model": label or model.name,
-        "instrument": Path(model.instrument).name,
+        "instrument": instrument,
         "parameters": model.network.count_params(),
         "settings": model.settings.to_dict(),
-        "training": model.training,
+        "training": model.training | {"pair": model.training["pair"].replace(model.instrument, instrument)},
         "pieces": rows,
         "worst": worst(rows),
         "versions": evaluation.versions(),
@@ -62,6 +62,22 @@ def result_file(name: str) -> Path:
 def kept() -> dict[str, dict]:
     """Return the committed measures of all models by name."""
     return {path.stem: read_json(path) for path in sorted((ROOT / "data" / "results" / "pieces").glob("*.json"))}
+
+
+def pieces_table(model: dict) -> str:
+    """Return one model's measures of each piece as a Markdown table, Griffin-Lim's attacks beside them."""
+    lines = [
+        "| | length | correlation | SNR | bandwidth (limit) | attack LSD (Griffin-Lim) | sustain LSD | x real time |",
+        "|---" * 8 + "|",
+    ]
+    for name, row in model["pieces"].items():
+        lines.append(
+            f"| {name.replace('_', ' ')} | {row['seconds']:.0f} s | {row['correlation']:.4f} | {row['snr_db']:.1f} dB "
+            f"| {row['bandwidth_hz'] / 1000:.1f} ({row['limit_hz'] / 1000:.1f}) kHz "
+            f"| {row['attack_lsd_db']:.2f} ({row['griffin_lim']['attack_lsd_db']:.2f}) dB "
+            f"| {row['sustain_lsd_db']:.2f} dB | {row['seconds'] / row['synthesis_seconds']:.1f} |"
+        )
+    return "\n".join(lines)
 
 
 def worst_table(models: dict[str, dict]) -> str:
@@ -102,7 +118,7 @@ def _griffin_lim(piece: evaluation.Piece, instrument: str) -> dict:
     for path in sorted(FOLDER.glob("*.json")):
         kept = read_json(path)
         same = kept["pieces"].get(piece.name.removesuffix(f"_{kept['model']}"))
-        if same and kept["instrument"] == Path(instrument).name and same["seconds"] == len(piece.target) / 44100:
+        if same and kept["instrument"] == instrument and same["seconds"] == len(piece.target) / 44100:
             return same["griffin_lim"]
     return metrics.measure(piece.target, metrics.griffin_lim(piece.target), piece.onsets)
 

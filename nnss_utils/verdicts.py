@@ -294,7 +294,7 @@ def oversampling(results: Results, measured: dict) -> Finding:
 def overfitting(results: Results, measured: dict) -> Finding:
     """Claim 16: loss curves of training and test fall alike."""
     parts, rising = [], []
-    for row in (*((base, BASE) for base in BASES), ("masks", "mask_dense")):
+    for row in (*((base, BASE) for base in BASES), ("masks", "mask_keyed")):
         curve = [(look["training"]["loss"], look["melody"]["loss"]) for look in results.of(*row)["snapshots"]]
         train, melody = curve[-1]
         least = min(value for _, value in curve)
@@ -312,8 +312,8 @@ def low_first(results: Results, measured: dict) -> Finding:
         f"{name} {part:.1%}" for name, part in zip(("<500 Hz", "<1k", "<2k", "<4k", "<8k"), parts, strict=True)
     )
     half, end = (learnt_hz(row, at) for at in (len(row["snapshots"]) - 3, -1))
-    mask = results.of("masks", "mask_dense")
-    said += f"; learnt {half:.0f} Hz at half the time, {end:.0f} at its end; mask_dense {learnt_hz(mask):.0f} Hz"
+    mask = results.of("masks", "mask_keyed")
+    said += f"; learnt {half:.0f} Hz at half the time, {end:.0f} at its end; mask_keyed {learnt_hz(mask):.0f} Hz"
     falling = parts[0] > parts[2] > parts[4]
     why = "of the direct method; a mask network learns all bins at once" if falling else ""
     return Finding(CONFIRMED if falling else REFUTED, said, why)
@@ -323,7 +323,7 @@ def two_sines(results: Results, measured: dict) -> Finding:
     """Claim 18: two sines a note, without velocity, suffice as codification."""
     scores = results.score("seed"), results.score("partials")
     said = f"correlation in equal time: two sines {scores[0]:.2f}, every partial {scores[1]:.2f}"
-    said += f", with masks {results.score('masks', 'mask_dense'):.3f}"
+    said += f", with masks {results.score('masks', 'mask_keyed'):.3f}"
     why = "they say all that a score of one velocity says, but every partial's phase must be computed from them"
     if scores[0] >= scores[1]:
         return Finding(CONFIRMED, said, why)
@@ -334,10 +334,10 @@ def griffin_lim(results: Results, measured: dict) -> Finding:
     """Claim 19: the method avoids Griffin-Lim's naive phase reconstruction."""
     theirs = measured["griffin_lim"]
     ours = results.of("seed")["measures"]
-    mask = results.of("masks", "mask_dense")["measures"]
+    mask = results.of("masks", "mask_keyed")["measures"]
     said = f"waveform correlation: Griffin-Lim on the true magnitudes {theirs['correlation']:.2f}, seed "
     said += (
-        f"{ours['correlation']:.2f}, mask_dense {mask['correlation']:.3f}; attack LSD {theirs['attack_lsd_db']:.1f}, "
+        f"{ours['correlation']:.2f}, mask_keyed {mask['correlation']:.3f}; attack LSD {theirs['attack_lsd_db']:.1f}, "
     )
     said += f"{ours['attack_lsd_db']:.1f}, {mask['attack_lsd_db']:.1f} dB"
     good = ours["correlation"] > theirs["correlation"]
@@ -347,9 +347,9 @@ def griffin_lim(results: Results, measured: dict) -> Finding:
 
 def hopes(results: Results, measured: dict) -> Finding:
     """Claim 20: the whole band, transients, complex-valued networks."""
-    m, theirs = results.of("masks", "mask_dense")["measures"], measured["griffin_lim"]
+    m, theirs = results.of("masks", "mask_keyed")["measures"], measured["griffin_lim"]
     said = (
-        f"mask_dense, five keys: bandwidth {m['bandwidth_hz'] / 1000:.1f} kHz, attack LSD {m['attack_lsd_db']:.1f} dB "
+        f"mask_keyed, five keys: bandwidth {m['bandwidth_hz'] / 1000:.1f} kHz, attack LSD {m['attack_lsd_db']:.1f} dB "
     )
     said += f"(Griffin-Lim {theirs['attack_lsd_db']:.1f})"
     why = "band and transients are within reach of masks; complex-valued recurrent layers have not been built here"

@@ -1,18 +1,21 @@
 """The keyed network, the shipped model's file, and the measures of many pieces."""
 
 import dataclasses
+import subprocess
 
 import keras
 import numpy as np
 import pytest
 
-from nnss_utils import alternatives, evaluation, features, metrics, models, pieces
+from nnss_utils import alternatives, evaluation, features, metrics, models, pieces, run
+from nnss_utils.codification import ToneTable
 from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
-from nnss_utils.midi import Note, samples_of
+from nnss_utils.midi import Note, read_midi, samples_of, write_midi
 from nnss_utils.modelfile import PRETRAINED, load_model, save_model, save_small_model
 from nnss_utils.paths import ROOT, read_json
-from nnss_utils.sampling import impulse_channel
+from nnss_utils.sampling import PairSampler, impulse_channel
+from nnss_utils.scores import PRELUDE_TEMPO, bwv847_fugue, scale_sequence
 from nnss_utils.synthesis import render
 from nnss_utils.tuning import estimate_tuning
 
@@ -86,8 +89,6 @@ def test_the_impulse_channel_can_be_taken_away_or_turned(impulse):
 
 
 def test_a_tone_can_have_fewer_partials_or_none(pair):
-    from nnss_utils.codification import ToneTable
-
     tuning = estimate_tuning(pair.audio, pair.notes, 60, 64)
     note = Note(0.0, 0.5, 60)
     full, one, none = (
@@ -102,8 +103,6 @@ def test_a_tone_can_have_fewer_partials_or_none(pair):
 
 
 def test_frames_on_a_grid_start_on_it(pair):
-    from nnss_utils.sampling import PairSampler
-
     settings = make_settings(batch=16, frames=4, grid=256)
     draw = PairSampler(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
     assert not np.any(draw.positions(0) % 256)
@@ -130,8 +129,6 @@ def test_the_error_of_a_stretch_is_seen_in_its_octave_and_time():
 
 
 def test_pieces_are_measured_and_the_worst_counts(model, tmp_path, monkeypatch):
-    from nnss_utils.midi import write_midi
-
     monkeypatch.setattr(pieces, "FOLDER", tmp_path / "pieces")
     for name, pitch in (("one", 62), ("two", 64)):
         write_midi(tmp_path / f"{name}.mid", [Note(0.0, 0.4, pitch), Note(0.5, 0.9, pitch - 1)])
@@ -150,8 +147,6 @@ def test_pieces_are_measured_and_the_worst_counts(model, tmp_path, monkeypatch):
 
 
 def test_the_alternatives_are_compared_in_one_run(model, tmp_path):
-    from nnss_utils.midi import write_midi
-
     write_midi(tmp_path / "a.mid", [Note(0.0, 0.4, 60), Note(0.3, 0.9, 64)])
     piece = evaluation.make_piece(str(tmp_path / "a.mid"), model)
     rows = alternatives.compare(piece, model, model.name)
@@ -171,8 +166,6 @@ def test_the_shipped_model_is_small_and_says_how_it_was_made():
 
 
 def test_the_shipped_model_plays_bach_as_it_says(piano):
-    from nnss_utils.scores import bwv847_fugue
-
     shipped = load_model(str(PRETRAINED))
     target = piano.render(bwv847_fugue())
     measured = metrics.measure(target, render(bwv847_fugue(), shipped, progress=False), np.zeros(0))
@@ -182,10 +175,45 @@ def test_the_shipped_model_plays_bach_as_it_says(piano):
 
 
 def test_a_soundfonts_pair_has_every_velocity():
-    from nnss_utils.scores import scale_sequence
-
     notes = scale_sequence(60, 62, repetitions=3, softest=20, velocity=120)
     for pitch in (60, 61, 62):
         assert sorted(n.velocity for n in notes if n.pitch == pitch) == [20, 40, 60, 80, 100, 120]
     plain = scale_sequence(60, 62, repetitions=3)
     assert [samples_of(n) for n in plain] == [samples_of(n) for n in notes] and {n.velocity for n in plain} == {100}
+
+
+def test_make_run_passes_on_what_is_chosen():
+    def command(*choices: str) -> str:
+        return subprocess.run(["make", "-n", "run", *choices], cwd=ROOT, capture_output=True, text=True).stdout
+
+    assert "--pretrained" not in command() and "--pretrained" not in command("PRETRAINED=0")
+    assert '--pretrained "my piece.mid"' in command("PRETRAINED=1", "MIDI=my piece.mid")
+
+
+def test_the_shipped_model_renders_any_file_at_once(tmp_path, capsys):
+    write_midi(tmp_path / "mine.mid", [Note(0.0, 0.3, 60, 40), Note(0.2, 0.8, 67, 110)])
+    run.main(["--pretrained", str(tmp_path / "mine.mid")])
+    said = capsys.readouterr().out
+    assert "prediction.wav" in said and "data/runs" not in said.split("mine: network")[0]
+    result = read_json(evaluation.result_file("mine"))
+    assert result["model"] == "steinway" and result["snr_db"] > 15
+
+
+def test_a_scores_velocity_can_be_chosen():
+    assert {n.velocity for n in evaluation.read_notes("bwv847_fugue@64")} == {64}
+    for bad in ("bwv847_fugue@0", "bwv847_fugue@loud"):
+        with pytest.raises(InputError, match="velocity"):
+            evaluation.read_notes(bad)
+
+
+def test_the_pedalled_prelude_holds_its_notes_to_the_half_bar():
+    plain, held = (
+        read_midi(ROOT / "data/midi/bwv846_prelude.mid"),
+        read_midi(ROOT / "data/midi/bwv846_prelude_pedal.mid"),
+    )
+    half = 60 / PRELUDE_TEMPO * 2
+    assert [(samples_of(n)[0], n.pitch) for n in plain] == [(samples_of(n)[0], n.pitch) for n in held]
+    longer = [after.end - before.end for before, after in zip(plain, held, strict=True)]
+    assert min(longer) > -1e-6 and np.mean(np.array(longer) > 0.1) > 0.5
+    ends = np.array([n.end for n, more in zip(held, longer, strict=True) if more > 0.05]) / half
+    assert np.all(np.abs(ends - np.round(ends)) < 0.02)
