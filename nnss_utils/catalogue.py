@@ -38,7 +38,7 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "mask_keyed": Architecture(models.mask_keyed, True, False, 1, 30, 88, 12, 4000, 6e-3),
+    "mask_keyed": Architecture(models.mask_keyed, True, False, 1, 30, 88, 12, 3000, 6e-3),
     "mask_dense": Architecture(models.mask_dense, True, False, 3, 512, 1024, 1),
     "mask_blstm": Architecture(models.mask_blstm, True, True, 2, 256, 32, 32),
     "direct_blstm": Architecture(models.direct_blstm),

@@ -215,5 +215,7 @@ def test_the_pedalled_prelude_holds_its_notes_to_the_half_bar():
     assert [(samples_of(n)[0], n.pitch) for n in plain] == [(samples_of(n)[0], n.pitch) for n in held]
     longer = [after.end - before.end for before, after in zip(plain, held, strict=True)]
     assert min(longer) > -1e-6 and np.mean(np.array(longer) > 0.1) > 0.5
-    ends = np.array([n.end for n, more in zip(held, longer, strict=True) if more > 0.05]) / half
-    assert np.all(np.abs(ends - np.round(ends)) < 0.02)
+    struck = {(n.pitch, samples_of(n)[0]) for n in held}
+    for note, more in zip(held, longer, strict=True):
+        again = (note.pitch, sum(samples_of(note))) in struck  # a key that is struck again has ended there
+        assert more < 0.05 or again or abs(note.end / half - round(note.end / half)) < 0.02
