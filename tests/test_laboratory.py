@@ -19,7 +19,14 @@ TASK = Task(60, 61, repetitions=2, longest=0.4, notes=2, heard=1)
 
 def small(row: str = "small", **changes) -> Experiment:
     """Return a row that trains for a second on two keys."""
-    flat = {"units": 32, "batch": 64, "holdout": 0.0, "steps": 10**6, "seconds": 2.0} | changes
+    flat = {
+        "architecture": "mask_dense",
+        "units": 32,
+        "batch": 64,
+        "holdout": 0.0,
+        "steps": 10**6,
+        "seconds": 2.0,
+    } | changes
     return Experiment(row, make_settings(name="row", **flat), TASK)
 
 
