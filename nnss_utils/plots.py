@@ -129,7 +129,8 @@ def waveforms(sounds: dict[str, np.ndarray], start: float, seconds: float, ax: A
     for number, (name, sound) in enumerate(sounds.items()):
         part = sound[first : first + round(seconds * SAMPLE_RATE)]
         t = (first + np.arange(len(part))) / SAMPLE_RATE
-        ax.plot(t, part, label=name, color=COLOURS.get(name), linewidth=1 if number else 3)
+        colour = COLOURS.get(name, COLOURS["reference"])
+        ax.plot(t, part, label=name, color=colour, linewidth=1 if number else 3)
     ax.set(xlabel="time, s", ylabel="amplitude")
     ax.legend(loc="upper right")
     return figure, ax
@@ -178,7 +179,7 @@ def third_octaves(sounds: dict[str, np.ndarray], ax: Axes | None = None) -> tupl
     strongest = next(iter(levels.values())).max()
     tops = third_octave_edges()[1:]
     for number, (name, level) in enumerate(levels.items()):
-        ax.semilogx(tops, level - strongest, "o-", markersize=3, label=name, color=COLOURS.get(name),
+        ax.semilogx(tops, level - strongest, "o-", markersize=3, label=name, color=COLOURS.get(name, COLOURS["reference"]),
                     linewidth=1 if number else 3)  # fmt: skip
     ax.axhline(-60, color="black", linewidth=0.8, linestyle=":")
     ax.set(xlabel="upper edge of the band, Hz", ylabel="dB", ylim=(-110, 5))
