@@ -179,8 +179,8 @@ def third_octaves(sounds: dict[str, np.ndarray], ax: Axes | None = None) -> tupl
     strongest = next(iter(levels.values())).max()
     tops = third_octave_edges()[1:]
     for number, (name, level) in enumerate(levels.items()):
-        ax.semilogx(tops, level - strongest, "o-", markersize=3, label=name, color=COLOURS.get(name, COLOURS["reference"]),
-                    linewidth=1 if number else 3)  # fmt: skip
+        colour, width = COLOURS.get(name, COLOURS["reference"]), 1 if number else 3
+        ax.semilogx(tops, level - strongest, "o-", markersize=3, label=name, color=colour, linewidth=width)
     ax.axhline(-60, color="black", linewidth=0.8, linestyle=":")
     ax.set(xlabel="upper edge of the band, Hz", ylabel="dB", ylim=(-110, 5))
     ax.legend(fontsize=8)
