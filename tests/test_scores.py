@@ -35,7 +35,7 @@ def test_the_prelude_has_35_bars_of_one_pattern():
 
 
 def test_the_scale_goes_up_and_down_alone_with_varied_durations():
-    notes = scale_sequence(48, 52, repetitions=2, shortest=0.2, longest=1.0, gap=0.3)
+    notes = scale_sequence(48, 52, repetitions=2, shortest=0.2, longest=1.0, sustained=0, gap=0.3)
     assert [n.pitch for n in notes] == [48, 49, 50, 51, 52, 52, 51, 50, 49, 48] * 2
     assert all(n.velocity == 100 for n in notes)
     for earlier, later in pairwise(notes):
@@ -44,6 +44,13 @@ def test_the_scale_goes_up_and_down_alone_with_varied_durations():
     assert min(durations) == pytest.approx(0.2) and max(durations) == pytest.approx(1.0)
     for pitch in range(48, 53):
         assert len({round(n.duration, 6) for n in notes if n.pitch == pitch}) == 4
+
+
+def test_every_key_is_held_once():
+    notes = scale_sequence(48, 52, repetitions=2, shortest=0.2, longest=1.0, sustained=5.0)
+    for pitch in range(48, 53):
+        durations = sorted(n.duration for n in notes if n.pitch == pitch)
+        assert durations[-1] == pytest.approx(5.0) and durations[-2] == pytest.approx(1.0) and len(durations) == 4
 
 
 @pytest.mark.parametrize("name", [*SCORES, "scale"])
