@@ -22,7 +22,7 @@ FOLDER = RESULTS / "pieces"
 FAINT_DB = 85.0  # below a target's strongest band: deeper than every band of a piano up to 20 kHz
 
 
-def measure_pieces(model: TrainedModel, midis: list[str], label: str = "") -> dict:
+def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
     """Return the measures of each piece (a MIDI file's path or a score's name), and keep them by the model's name.
 
     Beside those of evaluation.evaluate: `limit_hz`, the bandwidth that a perfect prediction would have;
@@ -30,18 +30,19 @@ def measure_pieces(model: TrainedModel, midis: list[str], label: str = "") -> di
     """
     rows, instrument = {}, Path(model.instrument).name
     for midi in tqdm(midis, desc=f"pieces by {model.name}", unit="piece"):
-        piece = evaluation.make_piece(midi, model, f"{evaluation.piece_name(midi)}_{model.name}")
-        rows[evaluation.piece_name(midi)] = {
+        name = evaluation.piece_name(midi)
+        piece = evaluation.make_piece(midi, model, f"{name}_{model.name}")
+        rows[name] = {
             **metrics.measure(piece.target, piece.prediction, piece.onsets),
             "limit_hz": metrics.bandwidth_hz(piece.target, piece.target),
             "faint_bandwidth_hz": metrics.bandwidth_hz(piece.target, piece.prediction, FAINT_DB),
-            "griffin_lim": _griffin_lim(piece, instrument),
+            "griffin_lim": _griffin_lim(name, piece, instrument),
             "notes": len(piece.notes),
             "seconds": len(piece.target) / metrics.SAMPLE_RATE,
             "synthesis_seconds": piece.synthesis_seconds,
         }
     result = {
-        "model": label or model.name,
+        "model": model.name,
         "instrument": instrument,
         "parameters": model.network.count_params(),
         "settings": model.settings.to_dict(),
@@ -50,7 +51,7 @@ def measure_pieces(model: TrainedModel, midis: list[str], label: str = "") -> di
         "worst": worst(rows),
         "versions": evaluation.versions(),
     }
-    write_json(result_file(label or model.name), result)
+    write_json(result_file(model.name), result)
     return result
 
 
@@ -113,12 +114,12 @@ def bands_table(models: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def _griffin_lim(piece: evaluation.Piece, instrument: str) -> dict:
+def _griffin_lim(name: str, piece: evaluation.Piece, instrument: str) -> dict:
     """Return the measures of Griffin-Lim on a piece, of another model's file if that has them already."""
     for path in sorted(FOLDER.glob("*.json")):
-        kept = read_json(path)
-        same = kept["pieces"].get(piece.name.removesuffix(f"_{kept['model']}"))
-        if same and kept["instrument"] == instrument and same["seconds"] == len(piece.target) / 44100:
+        other = read_json(path)
+        same = other["pieces"].get(name)
+        if same and other["instrument"] == instrument and same["seconds"] == len(piece.target) / metrics.SAMPLE_RATE:
             return same["griffin_lim"]
     return metrics.measure(piece.target, metrics.griffin_lim(piece.target), piece.onsets)
 
