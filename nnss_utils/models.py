@@ -1,4 +1,4 @@
-"""The networks, all Keras functional models of stock layers: saved as .keras, loaded without custom code.
+"""The networks, all Keras functional models of Keras' own layers and the BidirectionalLSTM of recurrent.py.
 
 Notebook 05_train trains them, 07_claims compares them. A direct network turns the codification's normalized
 spectrogram into the piano's. A mask network says by what the tone and the impulse channel are multiplied, bin by
@@ -9,6 +9,7 @@ Each network is a function (layers, units, bins) -> keras.Model, listed in catal
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from keras import ops
 
 from nnss_utils import features
 from nnss_utils.normalization import normalize_pairs
+from nnss_utils.recurrent import BidirectionalLSTM
 from nnss_utils.spectral import Spectral, window_samples
 
 PITCHES = 128
@@ -37,12 +39,12 @@ def _direct_model(name: str, bins: int, body: Callable) -> keras.Model:
     return keras.Model(parts, [real, imaginary], name=name)
 
 
-def _bidirectional(kind: type, layers: int, units: int) -> Callable:
-    """Return a body of `layers` bidirectional recurrent layers of a kind (nn.LSTM, nn.GRU)."""
+def _stacked(layer: Callable, layers: int) -> Callable:
+    """Return a body of `layers` layers one after the other, each made by `layer()`."""
 
     def body(x):
         for _ in range(layers):
-            x = nn.Bidirectional(kind(units, return_sequences=True))(x)
+            x = layer()(x)
         return x
 
     return body
@@ -53,12 +55,13 @@ def direct_blstm(layers: int, units: int, bins: int) -> keras.Model:
 
     52,498,048 parameters at 2 layers of 1000 units and 1024 bins, as the author reports.
     """
-    return _direct_model("direct_blstm", bins, _bidirectional(nn.LSTM, layers, units))
+    return _direct_model("direct_blstm", bins, _stacked(lambda: BidirectionalLSTM(units), layers))
 
 
 def direct_gru(layers: int, units: int, bins: int) -> keras.Model:
     """Return the seed's network with GRUs (Cho et al. 2014) in place of LSTMs."""
-    return _direct_model("direct_gru", bins, _bidirectional(nn.GRU, layers, units))
+    gru = partial(nn.GRU, units, return_sequences=True)
+    return _direct_model("direct_gru", bins, _stacked(lambda: nn.Bidirectional(gru()), layers))
 
 
 def direct_convolution(layers: int, units: int, bins: int) -> keras.Model:
@@ -149,7 +152,7 @@ def mask_dense(layers: int, units: int, bins: int) -> keras.Model:
 
 def mask_blstm(layers: int, units: int, bins: int) -> keras.Model:
     """Return the recurrent mask network: `layers` bidirectional LSTMs over the frames of one voice."""
-    return _mask_model("mask_blstm", units, bins, _bidirectional(nn.LSTM, layers, units))
+    return _mask_model("mask_blstm", units, bins, _stacked(lambda: BidirectionalLSTM(units), layers))
 
 
 def mask_keyed(layers: int, units: int, bins: int) -> keras.Model:
