@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from nnss_utils.config import Codification
-from nnss_utils.midi import Note, samples_of
+from nnss_utils.midi import PITCHES, Note, samples_of
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.tuning import Tuning
 
@@ -71,10 +71,25 @@ class ToneTable:
         for note in notes:
             longest[note.pitch] = max(longest.get(note.pitch, 0), samples_of(note)[1])
         highest = None if codification.partials == 0 else codification.partials
-        self.tones = {
-            pitch: codification.tone * harmonic_tone(tuning.partials(pitch)[:highest], held + len(self.fade))
-            for pitch, held in longest.items()
-        }
+        lengths = {pitch: held + len(self.fade) for pitch, held in longest.items()}
+        self._all = np.zeros(sum(lengths.values()), np.float32)
+        self._begin = np.zeros(PITCHES, np.int64)  # where each pitch's tone begins in it
+        self.tones, end = {}, 0
+        for pitch, length in lengths.items():
+            self._begin[pitch], end = end, end + length
+            self.tones[pitch] = self._all[end - length : end]
+            if codification.tone:
+                self.tones[pitch][:] = harmonic_tone(tuning.partials(pitch)[:highest], length)
+
+    def copy_many(self, out: np.ndarray, pitch: np.ndarray, held: np.ndarray, first: np.ndarray) -> None:
+        """Do for every row of `out` (voices, samples) what `copy` does for one; the others are arrays (voices,)."""
+        width = out.shape[1]
+        whole = (first >= 0) & (first + width <= held)  # nothing but tone: the most frequent case, at once
+        if whole.any():
+            windows = np.lib.stride_tricks.sliding_window_view(self._all, width)
+            out[whole] = windows[self._begin[pitch[whole]] + first[whole]]
+        for i in np.flatnonzero(~whole):
+            self.copy(out[i], int(pitch[i]), int(held[i]), int(first[i]))
 
     def copy(self, out: np.ndarray, pitch: int, held: int, first: int) -> None:
         """Write a voice's samples first, first + 1, ... (from its note's start) over the zeros of `out`."""

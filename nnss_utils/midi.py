@@ -14,6 +14,7 @@ from nnss_utils.spectral import SAMPLE_RATE
 DRUM_CHANNEL = 9  # "channel 10" for musicians
 SUSTAIN = 64  # controller number of the sustain pedal; 64 and above is down
 TICKS_PER_BEAT = SAMPLE_RATE // 2  # with the default tempo of 0.5 s a beat, one tick is one sample
+PITCHES = 128  # of MIDI
 
 
 @dataclass(frozen=True, order=True)

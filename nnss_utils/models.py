@@ -17,11 +17,11 @@ from keras import layers as nn
 from keras import ops
 
 from nnss_utils import features
+from nnss_utils.midi import PITCHES
 from nnss_utils.normalization import normalize_pairs
 from nnss_utils.recurrent import BidirectionalLSTM
 from nnss_utils.spectral import Spectral, window_samples
 
-PITCHES = 128
 KEY_SIZE = 32  # numbers that stand for a key
 GATE_UNITS = 128
 SPLIT = 3 / 16  # of the bins, 4.1 kHz of 22.05: below, partials that sustain; above, noise that is soon gone
@@ -213,14 +213,24 @@ def complex_product(a, b):
     return ops.stack([real, imaginary], axis=-1)
 
 
+def outer_product(coarse, fine, bins: int):
+    """Return spectra as pairs (..., bins, 2) from their factors (..., impulses, n, 2), added over the impulses."""
+    (a, b), (c, d) = ((factor[..., 0], factor[..., 1]) for factor in (coarse, fine))
+    a, b, c, d = a[..., :, None], b[..., :, None], c[..., None, :], d[..., None, :]
+    pairs = ops.stack([ops.sum(a * c - b * d, axis=-3), ops.sum(a * d + b * c, axis=-3)], axis=-1)
+    *leading, high, low, _ = pairs.shape
+    return ops.reshape(pairs, (-1, *leading[1:], high * low, 2))[..., :bins, :]
+
+
 def predict_voices(model: keras.Model, inputs: dict, power: float | str, unit: float):
     """Return a mask network's normalized prediction (voices, frames, bins, 2).
 
-    inputs: "tone" and "impulse", spectra as pairs (voices, frames, bins, 2), "features" (voices, frames, COUNT),
-    "pitch" int32 (voices, frames). Masks are applied in the normalized domain, in units of `unit`.
+    inputs: "tone", spectra as pairs (voices, frames, bins, 2); "coarse" and "fine", the impulses' spectra as factors
+    (`voices.impulse_factors`, pairs); "features" (voices, frames, COUNT); "pitch" int32 (voices, frames). Masks are
+    applied in the normalized domain, in units of `unit`.
     """
     tone = normalize_pairs(inputs["tone"], power)
-    impulse = normalize_pairs(inputs["impulse"], power)
+    impulse = normalize_pairs(outer_product(inputs["coarse"], inputs["fine"], tone.shape[-2]), power)
     level = ops.sqrt(ops.sum(ops.square(tone), axis=-1) + 1e-12)
     masks = model([level, inputs["features"], inputs["pitch"]])
     mask_tone, mask_impulse = ops.split(ops.reshape(masks, (*ops.shape(tone)[:-1], 4)), 2, axis=-1)

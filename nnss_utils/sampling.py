@@ -4,27 +4,18 @@ Nothing is kept on disk, and every batch follows from (seed, number) alone, so t
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nnss_utils.codification import NOTE_OFF_AMPLITUDE, ToneTable, codify
+from nnss_utils.codification import ToneTable, codify
 from nnss_utils.config import Settings
 from nnss_utils.errors import InputError
-from nnss_utils.features import note_features
-from nnss_utils.instrument import velocity_gain
 from nnss_utils.midi import Note, samples_of
-from nnss_utils.spectral import (
-    SAMPLE_RATE,
-    Spectral,
-    carriers,
-    frames_to_spectra,
-    heterodyne,
-    oversample,
-    window_samples,
-)
+from nnss_utils.spectral import SAMPLE_RATE, heterodyne
 from nnss_utils.tuning import Tuning
+from nnss_utils.voices import Voices, as_pairs, example_samples, spectra_of, voice_inputs
 
 SHORTEST_SOUND = 0.0136  # s of a note that a frame hears at least (600 samples; less is below the window's edge)
 
@@ -37,11 +28,6 @@ class Batch:
     inputs: dict[str, np.ndarray]
     target: np.ndarray
     example: np.ndarray | None = None
-
-
-def as_pairs(spectra: np.ndarray) -> np.ndarray:
-    """Return complex64 (...) as float32 (..., 2), without a copy where memory allows."""
-    return np.ascontiguousarray(spectra, np.complex64).view(np.float32).reshape(*spectra.shape, 2)
 
 
 def holdout_blocks(end: int, fraction: float, width: int) -> list[tuple[int, int]]:
@@ -78,8 +64,8 @@ class PairSampler:
         """Prepare drawing; `audio` is float32 (samples,) at 44.1 kHz."""
         self.settings, self.spectral, self.audio = settings, settings.spectral, audio
         self.notes = sorted(notes)
-        spans = np.array([samples_of(note) for note in self.notes], np.int64)
-        self.starts, self.held = spans[:, 0], spans[:, 1]
+        self.voices = Voices.of(self.notes)
+        self.starts, self.held = np.array([samples_of(note)[0] for note in self.notes]), self.voices.held
         self.release = round(settings.codification.release * SAMPLE_RATE)
         self.ends = self.starts + self.held + self.release
         self.longest = float(np.max(self.ends - self.starts)) / SAMPLE_RATE
@@ -176,50 +162,52 @@ class PairSampler:
 
     def _make(self, note: np.ndarray | None, first: np.ndarray) -> Batch:
         """Return the arrays of the examples that start at samples `first`, of the notes `note` where loose."""
-        segments = np.zeros((first.size, self.width), np.float32)
-        for row, at in zip(segments, first.flat, strict=True):
-            copy_segment(self.audio, at, row)
         if self.loose:
-            return self._loose_frames(note, first, segments)
-        target = as_pairs(self._spectra(segments, first))
+            return self._loose_frames(note, first)
+        target = as_pairs(self._target(first))
         if self.settings.network.per_voice:
             return self._voices(first, target)
-        for row, at, (low, high) in zip(segments, first, self._sounding(first), strict=True):
-            row[:] = codify(self.notes[low:high], len(row), self.settings.codification, self.tuning, at).sum(axis=0)
-        start = (first * self.spectral.oversampling % self.spectral.frame_length).astype(np.int32)
-        return Batch({"codification": as_pairs(self._spectra(segments, first)), "start": start}, target)
+        ranges = self._sounding(first)
 
-    def _loose_frames(self, note: np.ndarray, first: np.ndarray, segments: np.ndarray) -> Batch:
+        def copy_codification(out: np.ndarray, rows: slice) -> None:
+            for row, at, (low, high) in zip(out, first[rows], ranges[rows], strict=True):
+                row[:] = codify(self.notes[low:high], len(row), self.settings.codification, self.tuning, at).sum(axis=0)
+
+        codification = self._heterodyned(self._spectra(first, copy_codification), first)
+        start = (first * self.spectral.oversampling % self.spectral.frame_length).astype(np.int32)
+        return Batch({"codification": as_pairs(codification), "start": start}, target)
+
+    def _loose_frames(self, note: np.ndarray, first: np.ndarray) -> Batch:
         """Return a batch of frames at random moments: made one by one, then put in rows (batch, frames)."""
-        batch, frames = first.shape
-        each = np.repeat(note, frames)
+        each, rows = np.repeat(note, first.shape[1]), first.shape
         inputs = voice_inputs(
-            [self.notes[n] for n in each], first.ravel() - self.starts[each], self.table, self.settings, 1, self.longest
+            self.voices[each], first.ravel() - self.starts[each], self.table, self.settings, 1, self.longest
         )
-        gain = inputs.pop("gain").reshape(batch, frames)[:, 0]
-        rows = {name: value.reshape(batch, frames, *value.shape[2:]) for name, value in inputs.items()}
-        target = as_pairs(self._spectra(segments, first.ravel(), 1))
-        return Batch(rows | {"gain": gain}, target.reshape(batch, frames, *target.shape[2:]))
+        gain = inputs.pop("gain").reshape(rows)[:, 0]
+        inputs = {name: value.reshape(*rows, *value.shape[2:]) for name, value in inputs.items()}
+        target = as_pairs(self._target(first.ravel(), 1))
+        return Batch(inputs | {"gain": gain}, target.reshape(*rows, *target.shape[2:]))
 
     def _sounding(self, first: np.ndarray) -> np.ndarray:
         """Return for each example the range of notes (examples, 2) that holds all that sound in it."""
         low = np.searchsorted(self.latest_end, first, side="right")
         return np.stack([low, np.searchsorted(self.starts, first + self.width, side="left")], axis=1)
 
-    def _spectra(self, segments: np.ndarray, first: np.ndarray, frames: int = 0) -> np.ndarray:
-        """Return scaled spectra (examples, frames, bins) of segments (examples, width), heterodyned if asked for.
+    def _target(self, first: np.ndarray, frames: int = 0) -> np.ndarray:
+        """Return the audio's scaled spectra (examples, frames, bins) from samples `first` on; frames=0: as set."""
+        spectra = self._spectra(first, lambda out, rows: copy_segments(self.audio, first[rows], out), frames)
+        return self._heterodyned(spectra, first)
 
-        A mask needs no heterodyne: it multiplies a codification that has the same carriers. frames=0: the settings'.
-        """
-        spectral, frames = self.spectral, frames or self.settings.training.frames
-        segments = oversample(segments.T, spectral.oversampling).T
-        windows = np.lib.stride_tricks.sliding_window_view(segments, spectral.frame_length, axis=1)
-        spectra = frames_to_spectra(windows[:, :: spectral.frame_step][:, :frames], spectral)
-        spectra *= np.float32(spectral.scale)
-        if spectral.heterodyne and not self.settings.network.per_voice:
-            at = first * spectral.oversampling
-            spectra = np.stack([heterodyne(s, spectral, int(n)) for s, n in zip(spectra, at, strict=True)])
-        return spectra
+    def _spectra(self, first: np.ndarray, copy: Callable, frames: int = 0) -> np.ndarray:
+        """Return scaled spectra (examples, frames, bins) of what `copy` writes, as `spectra_of` asks for it."""
+        return spectra_of(len(first), frames or self.settings.training.frames, copy, self.spectral)
+
+    def _heterodyned(self, spectra: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """Return spectra heterodyned if asked for; a mask needs none: its codification has the same carriers."""
+        if not self.spectral.heterodyne or self.settings.network.per_voice:
+            return spectra
+        at = first * self.spectral.oversampling
+        return np.stack([heterodyne(s, self.spectral, int(n)) for s, n in zip(spectra, at, strict=True)])
 
     def _voices(self, first: np.ndarray, target: np.ndarray) -> Batch:
         """Return a batch of voices: every note that sounds in an example is a row of its own.
@@ -237,7 +225,7 @@ class PairSampler:
         if not len(example):
             raise InputError("one example has more voices than batch has rows; give a larger batch or fewer frames")
         inputs = voice_inputs(
-            [self.notes[n] for n in note], first[example] - self.starts[note], self.table, self.settings,
+            self.voices[note], first[example] - self.starts[note], self.table, self.settings,
             self.settings.training.frames, self.longest,
         )  # fmt: skip
         return padded(inputs, target, example, rows, self.mixed)
@@ -256,75 +244,13 @@ def _pad_rows(array: np.ndarray, rows: int, value: int = 0) -> np.ndarray:
     return np.pad(array, widths, constant_values=value)
 
 
-def example_samples(spectral: Spectral, frames: int) -> int:
-    """Return how many samples (of the oversampled rate) so many frames cover."""
-    return spectral.frame_length + (frames - 1) * spectral.frame_step
-
-
-def copy_segment(signal: np.ndarray, first: int, out: np.ndarray) -> None:
-    """Copy signal[first : first + len(out)] into `out`, leaving what lies outside the signal as it is."""
-    begin, end = max(first, 0), min(first + len(out), len(signal))
-    if begin < end:
-        out[begin - first : end - first] = signal[begin:end]
-
-
-def voice_inputs(
-    notes: Sequence[Note], offsets: np.ndarray, table: ToneTable, settings: Settings, frames: int, longest: float
-) -> dict[str, np.ndarray]:
-    """Return a mask network's inputs for `frames` frames of each voice.
-
-    offsets: samples (voices,) from each note's start to its first frame's start, negative before the note;
-    longest: seconds after which a note's time stands still.
-    """
-    spectral, o = settings.spectral, settings.spectral.oversampling
-    held = np.array([samples_of(note)[1] for note in notes])
-    segments = np.zeros((len(notes), -(-example_samples(spectral, frames) // o)), np.float32)
-    for row, note, h, offset in zip(segments, notes, held, offsets, strict=True):
-        table.copy(row, note.pitch, h, int(offset))
-    segments = oversample(segments.T, o).T
-    windows = np.lib.stride_tricks.sliding_window_view(segments, spectral.frame_length, axis=1)
-    tone = frames_to_spectra(windows[:, :: spectral.frame_step][:, :frames], spectral) * np.float32(spectral.scale)
-    starts = np.asarray(offsets)[:, None] * o + spectral.frame_step * np.arange(frames)  # (voices, frames)
-    impulse = impulse_channel(starts, held[:, None] * o, settings)
-    middle = (starts + spectral.frame_length / 2) / o
-    velocity = np.array([note.velocity for note in notes])
-    return {
-        "tone": as_pairs(tone),
-        "impulse": as_pairs(impulse),
-        "features": note_features(middle, middle - held[:, None], velocity[:, None], longest),
-        "pitch": np.repeat(np.array([note.pitch for note in notes], np.int32)[:, None], frames, axis=1),
-        "gain": np.array([velocity_gain(v) for v in velocity], np.float32),
-    }
-
-
-def impulse_channel(starts: np.ndarray, held: np.ndarray, settings: Settings) -> np.ndarray:
-    """Return the spectra complex64 (voices, frames, bins) of the impulses at note-on and note-off.
-
-    starts: samples (voices, frames) from each note's start to each frame's; held: samples (voices, 1) of the note.
-    """
-    spectral, codification = settings.spectral, settings.codification
-    if codification.impulse == "none":
-        return np.zeros((*starts.shape, spectral.bins), np.complex64)
-    impulse = impulse_spectra(-starts, spectral, codification.ring)
-    impulse += NOTE_OFF_AMPLITUDE * impulse_spectra(held - starts, spectral, codification.ring)
-    if codification.impulse == "frame":  # as strong, but with a phase that the frame, not the note, sets
-        return np.abs(impulse).astype(np.complex64)
-    return impulse
-
-
-def impulse_spectra(position: np.ndarray, spectral: Spectral, ring: float) -> np.ndarray:
-    """Return the spectra complex64 (..., bins) of frames around one impulse at sample `position` (...) of each.
-
-    In closed form, w[n] e^(-2 pi j k n / N), scaled so that an impulse in the window's middle measures 1. From
-    there on the impulse rings: every bin goes on at its own frequency and dies away with the time constant
-    `ring` (s), as an impulse leaves a bank of resonators. So what a hammer excites between the partials, and
-    long after it has left the frame, still has a carrier.
-    """
-    position, half = np.asarray(position), spectral.frame_length // 2
-    out = np.zeros((*position.shape, spectral.bins), np.complex64)
-    heard = (position < spectral.frame_length) & (position > half - 10 * ring * spectral.rate)
-    at = position[heard]
-    rising = window_samples(spectral)[np.clip(at, 0, spectral.frame_length - 1)]
-    ringing = np.exp(np.minimum(at - half, 0) / (ring * spectral.rate)).astype(np.float32)
-    out[heard] = carriers(spectral, at) * np.where(at >= half, rising, ringing)[:, None]
-    return out
+def copy_segments(signal: np.ndarray, first: np.ndarray, out: np.ndarray) -> None:
+    """Copy signal[f : f + width] into each row of `out` (rows, width), leaving what lies outside the signal."""
+    width = out.shape[1]
+    inside = (first >= 0) & (first + width <= len(signal))
+    if inside.any():
+        out[inside] = np.lib.stride_tricks.sliding_window_view(signal, width)[first[inside]]
+    for row in np.flatnonzero(~inside):
+        begin, end = max(first[row], 0), min(first[row] + width, len(signal))
+        if begin < end:
+            out[row, begin - first[row] : end - first[row]] = signal[begin:end]

@@ -111,9 +111,9 @@ def lead(spectral: Spectral) -> int:
     return -(-(spectral.frame_length - spectral.frame_step) // unit) * unit
 
 
-def frames_to_spectra(frames: np.ndarray, spectral: Spectral) -> np.ndarray:
-    """Return the spectra complex64 (..., bins) of frames float32 (..., frame_length), the window applied."""
-    spectra = scipy.fft.rfft(frames * window_samples(spectral), axis=-1)
+def frames_to_spectra(frames: np.ndarray, spectral: Spectral, scale: float = 1.0) -> np.ndarray:
+    """Return the spectra complex64 (..., bins) of frames float32 (..., frame_length), windowed, times `scale`."""
+    spectra = scipy.fft.rfft(frames * (window_samples(spectral) * np.float32(scale)), axis=-1)
     return spectra[..., : spectral.bins]
 
 
@@ -189,10 +189,32 @@ def _with_nyquist(spectrogram: np.ndarray, spectral: Spectral) -> np.ndarray:
     return np.concatenate([spectrogram, nyquist[:, None].astype(spectrogram.dtype)], axis=1)
 
 
+_FINE = 64  # bins of the finer of a carrier's two factors
+
+
+@lru_cache(maxsize=8)
+def _turn(length: int) -> np.ndarray:
+    """Return e^(-2 pi j m / length) for m = 0..length - 1, complex64."""
+    turn = np.exp(-2j * np.pi * np.arange(length) / length).astype(np.complex64)
+    turn.setflags(write=False)
+    return turn
+
+
+def carrier_factors(
+    spectral: Spectral, starts: np.ndarray, amplitudes: np.ndarray | float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return complex64 (frames, coarse) and (frames, fine) whose outer product is `carriers`: k = 64 i + l."""
+    n = np.asarray(starts, dtype=np.int64)[:, None] % spectral.frame_length
+    turn, fine = _turn(spectral.frame_length), min(_FINE, spectral.bins)
+    coarse = turn[n * np.arange(0, spectral.bins, fine) % spectral.frame_length]
+    coarse *= np.reshape(np.asarray(amplitudes, np.float32), (-1, 1))
+    return coarse, turn[n * np.arange(fine) % spectral.frame_length]
+
+
 def carriers(spectral: Spectral, starts: np.ndarray) -> np.ndarray:
     """Return e^(-2 pi j k n / frame_length), complex64 (frames, bins), for frames that start at samples n."""
-    turns = np.outer(np.asarray(starts, dtype=np.int64), np.arange(spectral.bins)) % spectral.frame_length
-    return np.exp(-2j * np.pi * np.arange(spectral.frame_length) / spectral.frame_length).astype(np.complex64)[turns]
+    coarse, fine = carrier_factors(spectral, starts)
+    return (coarse[:, :, None] * fine[:, None, :]).reshape(len(coarse), -1)[:, : spectral.bins]
 
 
 def heterodyne(spectrogram: np.ndarray, spectral: Spectral, start: int = 0) -> np.ndarray:

@@ -21,7 +21,6 @@ from nnss_utils.instrument import velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.modelfile import TrainedModel
 from nnss_utils.normalization import denormalize_pairs
-from nnss_utils.sampling import as_pairs, example_samples, voice_inputs
 from nnss_utils.spectral import (
     SAMPLE_RATE,
     Spectral,
@@ -34,6 +33,7 @@ from nnss_utils.spectral import (
     oversample,
     undersample,
 )
+from nnss_utils.voices import Voices, as_pairs, example_samples, voice_inputs
 
 BLOCK_SECONDS = 4.0
 
@@ -130,10 +130,10 @@ def _voice_pieces(notes: Sequence[Note], model: TrainedModel) -> Iterator[tuple[
         tiles += [(note, first, count) for first in range(0, count, tiling.core)]
     for batch in tiling.batches(tiles):
         starts = [((first - tiling.context) * step - lead(spectral)) // o for _, first, _ in batch]
-        inputs = voice_inputs(
-            [note for note, _, _ in batch], np.array(starts), table, settings, tiling.frames, model.longest
-        )
-        spectra = _forward(model, {name: inputs[name] for name in ("tone", "impulse", "features", "pitch")})
+        voices = Voices.of([note for note, _, _ in batch])
+        inputs = voice_inputs(voices, np.array(starts), table, settings, tiling.frames, model.longest)
+        inputs.pop("gain")
+        spectra = _forward(model, inputs)
         for (note, first, count), spectrum in zip(batch, spectra, strict=True):
             held = samples_of(note)[1]
             sound = _resynthesize(spectrum[: count - first], spectral) * np.float32(velocity_gain(note.velocity))
@@ -166,7 +166,7 @@ def _mix_spectra(notes: Sequence[Note], model: TrainedModel, first: int, frames:
     width = -(-example_samples(spectral, frames) // o)
     sound = codify(notes, width, model.settings.codification, model.tuning, first // o).sum(axis=0)
     windows = np.lib.stride_tricks.sliding_window_view(oversample(sound, o), spectral.frame_length)
-    spectra = frames_to_spectra(windows[:: spectral.frame_step][:frames], spectral) * np.float32(spectral.scale)
+    spectra = frames_to_spectra(windows[:: spectral.frame_step][:frames], spectral, spectral.scale)
     return heterodyne(spectra, spectral, first) if spectral.heterodyne else spectra
 
 

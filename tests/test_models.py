@@ -78,8 +78,11 @@ def test_known_masks_give_the_known_sound():
         return np.tile(np.tile(np.float32([0, 2, 3, 0]), 16), shape)
 
     rng = np.random.default_rng(0)
-    tone, impulse = (rng.standard_normal((1, 3, 16, 2)).astype(np.float32) for _ in range(2))
-    inputs = {"tone": tone, "impulse": impulse, "features": None, "pitch": None}
+    tone = rng.standard_normal((1, 3, 16, 2)).astype(np.float32)
+    coarse, fine = (rng.standard_normal((1, 3, 2, 4, 2)).astype(np.float32) for _ in range(2))
+    product = np.einsum("...ij,...ik->...jk", *(x.view(np.complex64)[..., 0] for x in (coarse, fine)))
+    impulse = np.ascontiguousarray(product).reshape(1, 3, 16, 1).view(np.float32)
+    inputs = {"tone": tone, "coarse": coarse, "fine": fine, "features": None, "pitch": None}
     out = np.asarray(models.predict_voices(constant, inputs, 0.5, 0.1)).view(np.complex64)[..., 0]
     T, X = (normalize(x.view(np.complex64)[..., 0], 0.5) for x in (tone, impulse))
     np.testing.assert_allclose(out, 0.1 * (2j * T + 3 * X), rtol=1e-4)

@@ -8,9 +8,10 @@ from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.midi import Note, samples_of
 from nnss_utils.pair import make_pair
-from nnss_utils.sampling import PairSampler, holdout_blocks, holdout_notes, impulse_spectra
+from nnss_utils.sampling import PairSampler, copy_segments, holdout_blocks, holdout_notes
 from nnss_utils.spectral import SAMPLE_RATE, Spectral, heterodyne, stft
 from nnss_utils.tuning import estimate_tuning
+from nnss_utils.voices import impulse_channel
 
 
 def sampler(pair, **changes):
@@ -127,27 +128,23 @@ def test_direct_sequences_are_heterodyned_spectra_of_mix_and_audio(pair):
 def test_oversampled_frames_are_those_of_the_plain_rate(pair):
     plain = sampler(pair, batch=16, holdout=0.0)
     finer = sampler(pair, batch=16, holdout=0.0, oversampling=4, frame_length=8192, frame_step=1024)
-    for name in ("tone", "impulse"):
-        a, b = plain.batch(0).inputs[name], finer.batch(0).inputs[name]
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a[:, :, :900], b[:, :, :900], atol=0.02)
+    a, b = plain.batch(0).inputs["tone"], finer.batch(0).inputs["tone"]
+    assert a.shape == b.shape
+    np.testing.assert_allclose(a[:, :, :900], b[:, :, :900], atol=0.02)
+    starts, held = np.array([[-1000, 20000]]), np.array([[20800]])
+    a, b = (impulse_channel(o * starts, o * held, draw.settings) for o, draw in ((1, plain), (4, finer)))
+    np.testing.assert_allclose(a[:, :, :900], b[:, :, :900], atol=0.02)
     np.testing.assert_allclose(plain.batch(0).target[:, :, :900], finer.batch(0).target[:, :, :900], atol=1e-3)
 
 
-def test_the_impulse_has_its_own_spectrum_and_then_rings():
-    spectral = Spectral()
-    positions = np.array([2047, 1500, 1024])
-    spectra = impulse_spectra(positions, spectral, 0.3)
-    for position, row in zip(positions, spectra, strict=True):
-        impulse = np.zeros(2048, np.float32)
-        impulse[position] = 1
-        np.testing.assert_allclose(row, stft(impulse, spectral, pad=False)[0], atol=1e-4)
-    later = impulse_spectra(np.array([1024 - round(0.3 * SAMPLE_RATE)]), spectral, 0.3)
-    np.testing.assert_allclose(np.abs(later), np.exp(-1), rtol=1e-3)
-    still = impulse_spectra(np.array([0, -100, -5000]), spectral, 0.3)
-    turned = still * np.exp(-2j * np.pi * np.outer(-np.array([0, -100, -5000]), np.arange(1024)) / 2048)
-    assert np.abs(np.angle(turned[:, :])).max() < 1e-2  # each bin goes on at its own frequency
-    assert not impulse_spectra(np.array([2048, 5000]), spectral, 0.3).any()
+def test_segments_are_copied_whole_in_part_or_not_at_all():
+    signal = np.arange(1, 11, dtype=np.float32)
+    first = np.array([-9, -3, 0, 4, 6, 8, 10, 99])
+    out = np.zeros((len(first), 4), np.float32)
+    copy_segments(signal, first, out)
+    padded = np.pad(signal, 100)
+    np.testing.assert_array_equal(out, [padded[f + 100 : f + 104] for f in first])
+    copy_segments(signal[:2], first, out[:, :3])  # a signal shorter than a segment
 
 
 def test_pairs_too_short_for_their_frames_are_refused(piano):

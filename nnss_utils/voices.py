@@ -1,0 +1,133 @@
+"""What a mask network hears of each voice: the tone's frames, the impulse's, features and pitch (01_codification)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnss_utils.codification import NOTE_OFF_AMPLITUDE, ToneTable
+from nnss_utils.config import Settings
+from nnss_utils.features import note_features
+from nnss_utils.instrument import velocity_gain
+from nnss_utils.midi import Note, samples_of
+from nnss_utils.spectral import Spectral, carrier_factors, frames_to_spectra, oversample, window_samples
+
+_BLOCK = 2**17  # samples that are copied and transformed at a time: they stay in a processor's cache
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Notes as integer arrays (voices,): pitch, velocity, and how many samples each is held."""
+
+    pitch: np.ndarray
+    velocity: np.ndarray
+    held: np.ndarray
+
+    @classmethod
+    def of(cls, notes: Sequence[Note]) -> "Voices":
+        """Return the arrays of `notes`."""
+        rows = [(note.pitch, note.velocity, samples_of(note)[1]) for note in notes]
+        return cls(*np.array(rows, np.int64).reshape(-1, 3).T)
+
+    def __getitem__(self, rows: np.ndarray) -> "Voices":
+        """Return the voices numbered `rows`."""
+        return Voices(self.pitch[rows], self.velocity[rows], self.held[rows])
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+
+def voice_inputs(
+    voices: Voices, offsets: np.ndarray, table: ToneTable, settings: Settings, frames: int, longest: float
+) -> dict[str, np.ndarray]:
+    """Return a mask network's inputs for `frames` frames of each voice, as `models.predict_voices` describes them.
+
+    offsets: samples (voices,) from each note's start to its first frame's start, negative before the note;
+    longest: seconds after which a note's time stands still. Beside the network's inputs "gain", float32 (voices,).
+    """
+    spectral, o = settings.spectral, settings.spectral.oversampling
+    offsets = np.asarray(offsets, np.int64)
+
+    def copy_tones(out: np.ndarray, rows: slice) -> None:
+        table.copy_many(out, voices.pitch[rows], voices.held[rows], offsets[rows])
+
+    starts = offsets[:, None] * o + spectral.frame_step * np.arange(frames)  # (voices, frames)
+    held = voices.held[:, None]
+    coarse, fine = impulse_factors(starts, held * o, settings)
+    middle = (starts + spectral.frame_length / 2) / o
+    return {
+        "tone": as_pairs(spectra_of(len(voices), frames, copy_tones, spectral)),
+        "coarse": as_pairs(coarse),
+        "fine": as_pairs(fine),
+        "features": note_features(middle, middle - held, voices.velocity[:, None], longest),
+        "pitch": np.repeat(voices.pitch[:, None].astype(np.int32), frames, axis=1),
+        "gain": velocity_gain(voices.velocity).astype(np.float32),
+    }
+
+
+def spectra_of(rows: int, frames: int, copy: Callable[[np.ndarray, slice], None], spectral: Spectral) -> np.ndarray:
+    """Return scaled spectra complex64 (rows, frames, bins) of rows of sound, a block at a time.
+
+    copy(out, rows) writes those of the plain rate over the zeros of `out` (rows, samples).
+    """
+    width = -(-example_samples(spectral, frames) // spectral.oversampling)
+    out = np.empty((rows, frames, spectral.bins), np.complex64)
+    size = max(1, _BLOCK // width)
+    for first in range(0, rows, size):
+        some = slice(first, min(first + size, rows))
+        segments = np.zeros((some.stop - first, width), np.float32)
+        copy(segments, some)
+        segments = oversample(segments.T, spectral.oversampling).T
+        windows = np.lib.stride_tricks.sliding_window_view(segments, spectral.frame_length, axis=1)
+        out[some] = frames_to_spectra(windows[:, :: spectral.frame_step][:, :frames], spectral, spectral.scale)
+    return out
+
+
+def example_samples(spectral: Spectral, frames: int) -> int:
+    """Return how many samples (of the oversampled rate) so many frames cover."""
+    return spectral.frame_length + (frames - 1) * spectral.frame_step
+
+
+def as_pairs(spectra: np.ndarray) -> np.ndarray:
+    """Return complex64 (...) as float32 (..., 2), without a copy where memory allows."""
+    return np.ascontiguousarray(spectra, np.complex64).view(np.float32).reshape(*spectra.shape, 2)
+
+
+def impulse_factors(starts: np.ndarray, held: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Return the impulse channel as two factors, complex64 (voices, frames, 2, coarse) and (..., 2, fine).
+
+    starts: samples (voices, frames) from each note's start to each frame's; held: samples (voices, 1) of the note.
+    The two impulses are the note-on's and the note-off's; `impulse_channel` multiplies them out, as the network's
+    own processor does.
+    """
+    spectral, codification = settings.spectral, settings.codification
+    position = np.stack([-starts, held - starts], axis=-1)
+    amplitude = impulse_amplitude(position, spectral, codification.ring) * np.float32([1, NOTE_OFF_AMPLITUDE])
+    if codification.impulse == "none":
+        amplitude *= 0
+    if codification.impulse == "frame":  # as strong, but with a phase that the frame, not the note, sets
+        position, amplitude = 0 * position, np.abs(amplitude)
+    coarse, fine = carrier_factors(spectral, position.ravel(), amplitude.ravel())
+    return coarse.reshape(*position.shape, -1), fine.reshape(*position.shape, -1)
+
+
+def impulse_channel(starts: np.ndarray, held: np.ndarray, settings: Settings) -> np.ndarray:
+    """Return the spectra complex64 (voices, frames, bins) of the impulses, parameters as of `impulse_factors`."""
+    coarse, fine = impulse_factors(starts, held, settings)
+    product = np.sum(coarse[..., :, None] * fine[..., None, :], axis=2)
+    return product.reshape(*starts.shape, -1)[..., : settings.spectral.bins]
+
+
+def impulse_amplitude(position: np.ndarray, spectral: Spectral, ring: float) -> np.ndarray:
+    """Return the magnitude float32 (...) of every bin of a frame around one impulse at sample `position` of it.
+
+    The spectrum is w[n] e^(-2 pi j k n / N), in closed form, scaled so that an impulse in the window's middle
+    measures 1. From there on the impulse rings: every bin goes on at its own frequency and dies away with the time
+    constant `ring` (s), as an impulse leaves a bank of resonators. So what a hammer excites between the partials,
+    and long after it has left the frame, still has a carrier.
+    """
+    half = spectral.frame_length // 2
+    rising = window_samples(spectral)[np.clip(position, 0, spectral.frame_length - 1)]
+    ringing = np.exp(np.minimum(position - half, 0) / (ring * spectral.rate)).astype(np.float32)
+    heard = (position < spectral.frame_length) & (position > half - 10 * ring * spectral.rate)
+    return np.where(position >= half, rising, ringing) * heard
