@@ -35,10 +35,11 @@ class Architecture:
     frames: int = 64
     steps: int = 1500
     learning_rate: float = 2e-3
+    echo: int = 1
 
 
 ARCHITECTURES = {
-    "mask_keyed": Architecture(models.mask_keyed, True, False, 1, 30, 88, 12, 3000, 6e-3),
+    "mask_keyed": Architecture(models.mask_keyed, True, False, 1, 30, 88, 12, 3000, 6e-3, 2),
     "mask_dense": Architecture(models.mask_dense, True, False, 3, 512, 1024, 1),
     "mask_blstm": Architecture(models.mask_blstm, True, True, 2, 256, 32, 32),
     "direct_blstm": Architecture(models.direct_blstm),

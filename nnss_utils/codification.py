@@ -64,22 +64,41 @@ def release_fade(seconds: float) -> np.ndarray:
 class ToneTable:
     """Each key's endless tone, made once up to the longest note asked for: notes are slices of it."""
 
-    def __init__(self, tuning: Tuning, notes: Iterable[Note], codification: Codification) -> None:
-        """Make the tones of the pitches of `notes`, each as long as its longest note and the release."""
+    def __init__(
+        self, tuning: Tuning, notes: Iterable[Note], codification: Codification, *, most: int | None = None
+    ) -> None:
+        """Make the tones of the pitches of `notes`, each as long as its longest note and the release.
+
+        most: samples that are kept when more are added; None: all.
+        """
         self.fade = release_fade(codification.release)
-        longest: dict[int, int] = {}
-        for note in notes:
-            longest[note.pitch] = max(longest.get(note.pitch, 0), samples_of(note)[1])
-        highest = None if codification.partials == 0 else codification.partials
-        lengths = {pitch: held + len(self.fade) for pitch, held in longest.items()}
-        self._all = np.zeros(sum(lengths.values()), np.float32)
+        self.tuning, self.most, self.sounds = tuning, most, codification.tone
+        self.highest = None if codification.partials == 0 else codification.partials
+        self._forget()
+        self.add((note.pitch, samples_of(note)[1]) for note in notes)
+
+    def _forget(self) -> None:
+        self._all = np.zeros(0, np.float32)  # all tones, one after the other
         self._begin = np.zeros(PITCHES, np.int64)  # where each pitch's tone begins in it
-        self.tones, end = {}, 0
-        for pitch, length in lengths.items():
-            self._begin[pitch], end = end, end + length
-            self.tones[pitch] = self._all[end - length : end]
-            if codification.tone:
-                self.tones[pitch][:] = harmonic_tone(tuning.partials(pitch)[:highest], length)
+        self._length = np.zeros(PITCHES, np.int64)
+
+    def add(self, voices: Iterable[tuple[int, int]]) -> None:
+        """Make what is missing for voices given as (pitch, samples held)."""
+        wanted: dict[int, int] = {}
+        for pitch, held in voices:
+            wanted[pitch] = max(wanted.get(pitch, 0), held + len(self.fade))
+        missing = {pitch: length for pitch, length in wanted.items() if length > self._length[pitch]}
+        if self.most is not None and missing and len(self._all) + sum(missing.values()) > self.most:
+            self._forget()
+            missing = wanted
+        end = len(self._all)
+        self._all = np.concatenate([self._all, np.zeros(sum(missing.values()), np.float32)]) if missing else self._all
+        for pitch, length in missing.items():
+            self._begin[pitch], self._length[pitch] = end, length
+            if self.sounds:
+                frequencies = self.tuning.partials(pitch)[: self.highest]
+                self._all[end : end + length] = harmonic_tone(frequencies, length)
+            end += length
 
     def copy_many(self, out: np.ndarray, pitch: np.ndarray, held: np.ndarray, first: np.ndarray) -> None:
         """Do for every row of `out` (voices, samples) what `copy` does for one; the others are arrays (voices,)."""
@@ -97,7 +116,7 @@ class ToneTable:
         if begin >= end:
             return
         part = out[begin - first : end - first]
-        part[:] = self.tones[pitch][begin:end]
+        part[:] = self._all[self._begin[pitch] + begin : self._begin[pitch] + end]
         if end > held:
             tail = part[max(held - begin, 0) :]
             fade_from = max(begin - held, 0)

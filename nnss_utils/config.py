@@ -10,6 +10,7 @@ from nnss_utils.paths import safe_name
 from nnss_utils.spectral import Spectral
 
 CODIFICATIONS = ("inharmonic", "two_sines")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 IMPULSES = ("ringing", "none", "frame")
 SIZES = (
     "layers",
@@ -18,6 +19,7 @@ SIZES = (
     "frames",
     "steps",
     "learning_rate",
+    "echo",
 )  # parameters of which 0 stands for the architecture's own
 
 # name -> the parameters that differ from the usual ones
@@ -94,7 +96,9 @@ class Network:
 class Training:
     """How to train: batch counts rows of so many frames; training ends at `steps` or `seconds`.
 
-    grid: samples; frames start at multiples of it only (1: anywhere).
+    echo: how many steps use a batch, so that making batches costs less (data echoing, Choi et al. 2019). grid:
+    samples; frames start at multiples of it only (1: anywhere). precision: how the network computes, a Keras
+    policy; the mixed ones are for GPUs and keep weights, losses and spectra in float32.
 
     The learning rate falls along a cosine to the end; as long as `seconds` does not cut it short, the same
     parameters give the same network.
@@ -110,6 +114,8 @@ class Training:
     holdout: float = 0.05
     seed: int = 0
     grid: int = 1
+    echo: int = 1
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         check_power(self.power)
@@ -122,6 +128,8 @@ class Training:
         check_number("holdout", self.holdout, 0, 0.5)
         check_number("seed", self.seed, 0, 2**31 - 1, integer=True)
         check_number("grid", self.grid, 1, 65536, integer=True)
+        check_number("echo", self.echo, 1, 16, integer=True)
+        check_choice("precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -185,6 +193,8 @@ def make_settings(
     holdout: float = 0.05,
     seed: int = 0,
     grid: int = 1,
+    echo: int = 0,
+    precision: str = "float32",
 ) -> Settings:
     """Return checked settings from a notebook's flat parameters; 0 stands for what suits the architecture.
 

@@ -232,7 +232,7 @@ def predict_voices(model: keras.Model, inputs: dict, power: float | str, unit: f
     tone = normalize_pairs(inputs["tone"], power)
     impulse = normalize_pairs(outer_product(inputs["coarse"], inputs["fine"], tone.shape[-2]), power)
     level = ops.sqrt(ops.sum(ops.square(tone), axis=-1) + 1e-12)
-    masks = model([level, inputs["features"], inputs["pitch"]])
+    masks = ops.cast(model([level, inputs["features"], inputs["pitch"]]), "float32")
     mask_tone, mask_impulse = ops.split(ops.reshape(masks, (*ops.shape(tone)[:-1], 4)), 2, axis=-1)
     return unit * (complex_product(mask_tone, tone) + complex_product(mask_impulse, impulse))
 
@@ -241,7 +241,7 @@ def predict_mix(model: keras.Model, inputs: dict, power: float | str, unit: floa
     """Return a direct network's normalized prediction (batch, frames, bins, 2) from "codification" pairs alike."""
     codification = normalize_pairs(inputs["codification"], power)
     parts = ops.concatenate([codification[..., 0], codification[..., 1]], axis=-1)
-    return unit * ops.stack(model(parts), axis=-1)
+    return unit * ops.cast(ops.stack(model(parts), axis=-1), "float32")
 
 
 def sounds_of(pairs, spectral: Spectral, start=None):

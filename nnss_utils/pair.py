@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from nnss_utils.errors import InputError
 from nnss_utils.instrument import Instrument, on_grid
 from nnss_utils.midi import Note, read_midi
 from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.wav import read_wav
+from nnss_utils.wav import read_wav, stored
 
 HOP = 64  # samples between two values of the onset envelope
 HIGH_PASS = 4000.0  # Hz, above which an attack stands out from the notes that still sound
 FARTHEST = 5.0  # s between a WAV and its MIDI that the coarse search covers
+MOST_ONSETS = 2000  # that are read: hours of music need no more
 LEAST_CORRECTION_MS = 1.0  # below this an offset is the instrument's own attack
 
 
@@ -111,7 +113,9 @@ def lateness(timing: Timing | None) -> int:
 
 def moved(audio: np.ndarray, samples: int) -> np.ndarray:
     """Return `audio` (samples,) so many samples later, earlier where negative."""
-    return np.pad(audio, (samples, 0)) if samples > 0 else audio[-samples:]
+    if samples <= 0:
+        return audio[-samples:]
+    return stored((np.zeros(samples, np.float32), audio), len(audio) + samples)
 
 
 def read_target(wav: str | Path, notes: Sequence[Note], late: int) -> np.ndarray:
@@ -140,6 +144,7 @@ def measure_timing(audio: np.ndarray, notes: Sequence[Note]) -> Timing | None:
     starts = np.sort([note.start for note in notes])
     near = [np.searchsorted(starts, [note.start - 0.06, note.start + 0.06]) for note in notes]
     alone = [note for note, (low, high) in zip(notes, near, strict=True) if high - low == 1]
+    alone = alone[:: -(-len(alone) // MOST_ONSETS) or 1]
     found = [_delays(audio, alone, coarse, high_pass) for high_pass in (HIGH_PASS, 0.0)]
     delays = max(found, key=lambda by_pitch: sum(map(len, by_pitch.values())))
     read = [delay for of_pitch in delays.values() for delay in of_pitch]
@@ -191,12 +196,17 @@ def _rise(audio: np.ndarray, expected: float, high_pass: float) -> float | None:
         return None
     part = audio[first : first + window]
     if high_pass:
-        sections = scipy.signal.butter(2, high_pass, "highpass", fs=SAMPLE_RATE, output="sos")
         begin = max(0, first - before)
-        part = scipy.signal.sosfilt(sections, audio[begin : first + window])[first - begin :]
+        part = scipy.signal.sosfilt(_high_pass(high_pass), audio[begin : first + window])[first - begin :]
     part = np.abs(part)
     peak, past = part.max(), part[:before].max()
     threshold = max(0.1 * peak, 3 * past)
     if peak < 1e-5 or threshold > 0.7 * peak:
         return None
     return (first + int(np.argmax(part >= threshold))) / SAMPLE_RATE
+
+
+@lru_cache(maxsize=2)
+def _high_pass(hz: float) -> np.ndarray:
+    """Return the second-order sections of a Butterworth high pass."""
+    return scipy.signal.butter(2, hz, "highpass", fs=SAMPLE_RATE, output="sos")

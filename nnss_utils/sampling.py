@@ -16,6 +16,7 @@ from nnss_utils.midi import Note, samples_of
 from nnss_utils.spectral import SAMPLE_RATE, heterodyne
 from nnss_utils.tuning import Tuning
 from nnss_utils.voices import Voices, as_pairs, example_samples, spectra_of, voice_inputs
+from nnss_utils.wav import unload
 
 SHORTEST_SOUND = 0.0136  # s of a note that a frame hears at least (600 samples; less is below the window's edge)
 
@@ -196,6 +197,7 @@ class PairSampler:
     def _target(self, first: np.ndarray, frames: int = 0) -> np.ndarray:
         """Return the audio's scaled spectra (examples, frames, bins) from samples `first` on; frames=0: as set."""
         spectra = self._spectra(first, lambda out, rows: copy_segments(self.audio, first[rows], out), frames)
+        unload(self.audio)
         return self._heterodyned(spectra, first)
 
     def _spectra(self, first: np.ndarray, copy: Callable, frames: int = 0) -> np.ndarray:

@@ -6,60 +6,54 @@ same wherever it stands; voices are batched, resynthesized and added. A direct n
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
-import keras
 import numpy as np
-import scipy.fft
-from keras import ops
 from tqdm.auto import tqdm
 
-from nnss_utils import models
-from nnss_utils.codification import ToneTable, codify
-from nnss_utils.instrument import velocity_gain
+from nnss_utils.codification import codify
+from nnss_utils.inference import Tiling, predict_spectra, resynthesize
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.modelfile import TrainedModel
-from nnss_utils.normalization import denormalize_pairs
-from nnss_utils.spectral import (
-    SAMPLE_RATE,
-    Spectral,
-    frame_count,
-    frames_to_spectra,
-    heterodyne,
-    inverse_heterodyne,
-    lead,
-    overlap_add,
-    oversample,
-    undersample,
-)
-from nnss_utils.voices import Voices, as_pairs, example_samples, voice_inputs
+from nnss_utils.player import VoicePlayer, key_of
+from nnss_utils.spectral import SAMPLE_RATE, frames_to_spectra, heterodyne, inverse_heterodyne, lead, oversample
+from nnss_utils.voices import as_pairs, example_samples
 
 BLOCK_SECONDS = 4.0
 
+Pieces = Iterator[tuple[int, np.ndarray]]  # (first sample, sound): they add up to the piece
 
-def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True) -> Iterator[np.ndarray]:
+
+def synthesize(
+    notes: Sequence[Note], model: TrainedModel, *, progress: bool = True, player: VoicePlayer | None = None
+) -> Iterator[np.ndarray]:
     """Yield the sound of `notes` by `model`, float32 blocks (samples,) one after the other.
 
-    Raises `InputError` for a pitch outside the range that the model was trained on.
+    player: one that remembers voices from before. Raises `InputError` for a pitch outside the range that the model
+    was trained on.
     """
     notes = sorted(notes)
     check_range(notes, model.low, model.high, f"the model {model.name}")
     total = max((sum(samples_of(note)) for note in notes), default=0)
     total += round(model.settings.codification.release * SAMPLE_RATE)
+    block = block_samples(model)
+    if model.settings.network.per_voice:
+        pieces = _voice_pieces(notes, player or VoicePlayer(model))
+    else:
+        pieces = _mix_pieces(notes, model)
+    pending = np.zeros(2 * block, np.float32)  # sound from `at` on that later pieces may still add to
     bar = tqdm(total=total, desc="synthesizing", unit_scale=1 / SAMPLE_RATE, disable=not progress, bar_format=BAR)
-    pending = np.zeros(0, np.float32)  # sound from `at` on that later pieces may still add to
     with bar:
-        for at in range(0, total, block_samples(model)):
-            size = min(block_samples(model), total - at)
-            for first, piece in _pieces(notes, model, at, size):
+        for at in range(0, total, block):
+            size = min(block, total - at)
+            for first, piece in pieces(at, size):
                 begin = max(0, at - first)  # what lies before belongs to frames before the sound
                 last = first - at + len(piece)
-                pending = np.pad(pending, (0, max(0, last - len(pending))))
+                if last > len(pending):
+                    pending = np.concatenate([pending, np.zeros(max(last, 2 * len(pending)), np.float32)])
                 pending[first + begin - at : last] += piece[begin:]
-            pending = np.pad(pending, (0, max(0, size - len(pending))))
-            yield pending[:size]
-            pending = pending[size:].copy()
+            yield pending[:size].copy()
+            pending[:-size] = pending[size:]
+            pending[-size:] = 0
             bar.update(size)
 
 
@@ -77,87 +71,39 @@ def render(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True)
     return np.concatenate([np.zeros(0, np.float32), *synthesize(notes, model, progress=progress)])
 
 
-@dataclass(frozen=True)
-class Tiling:
-    """How frames are put before a network: `rows` tiles of `core` frames, with `context` more on each side."""
+def _voice_pieces(notes: Sequence[Note], player: VoicePlayer) -> Callable[[int, int], Pieces]:
+    """Return what yields, for the samples at..at + size, every voice that begins there; alike ones are made once."""
+    starts = [samples_of(note)[0] for note in notes]
 
-    core: int
-    context: int
-    rows: int
+    def pieces(at: int, size: int) -> Pieces:
+        beginning = range(bisect_left(starts, at), bisect_left(starts, at + size))
+        alike: dict[tuple, list[int]] = {}
+        for n in beginning:
+            alike.setdefault(key_of(notes[n]), []).append(starts[n])
+        for key, sound in player.voices(notes[n] for n in beginning):
+            for start in alike[key]:
+                yield start, sound
 
-    @classmethod
-    def of(cls, model: TrainedModel) -> "Tiling":
-        """Return what suits the model's network; always the same shape, so that it is compiled once."""
-        o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
-        frames = model.settings.training.frames
-        if not model.settings.network.sequences:
-            return cls(-(-16 // o) * o, 0, 64)
-        # as long as the sequences it learnt from, a quarter of them on each side for context only
-        context, core = frames // 4, max(1, frames - 2 * (frames // 4))
-        return cls(-(-core // o) * o, -(-context // o) * o, max(1, 1536 // (core + 2 * context)))
-
-    @property
-    def frames(self) -> int:
-        """Frames of a tile with its context."""
-        return self.core + 2 * self.context
-
-    def batches(self, tiles: list) -> Iterator[list]:
-        """Yield the tiles in batches of `rows`."""
-        for begin in range(0, len(tiles), self.rows):
-            yield tiles[begin : begin + self.rows]
+    return pieces
 
 
-def _pieces(notes: Sequence[Note], model: TrainedModel, at: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first sample, sound) of all that begins in the samples at..at + size; pieces add up to the sound."""
-    if model.settings.network.per_voice:
-        starts = [samples_of(note)[0] for note in notes]
-        return _voice_pieces(notes[bisect_left(starts, at) : bisect_left(starts, at + size)], model)
-    return _mix_pieces(notes, model, at, size)
-
-
-def _voice_pieces(notes: Sequence[Note], model: TrainedModel) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first sample, sound) of every tile of every voice; alike notes are made once."""
-    settings, spectral, tiling = model.settings, model.settings.spectral, Tiling.of(model)
-    o, step = spectral.oversampling, spectral.frame_step
-    alike: dict[tuple, list[Note]] = {}
-    for note in notes:
-        alike.setdefault((note.pitch, note.velocity, samples_of(note)[1]), []).append(note)
-    distinct = [same[0] for same in alike.values()]
-    table = ToneTable(model.tuning, distinct, settings.codification)
-    tiles = []  # (note, first frame of the core, frames of the voice)
-    for note in distinct:
-        count = frame_count((samples_of(note)[1] + len(table.fade)) * o, spectral)
-        tiles += [(note, first, count) for first in range(0, count, tiling.core)]
-    for batch in tiling.batches(tiles):
-        starts = [((first - tiling.context) * step - lead(spectral)) // o for _, first, _ in batch]
-        voices = Voices.of([note for note, _, _ in batch])
-        inputs = voice_inputs(voices, np.array(starts), table, settings, tiling.frames, model.longest)
-        inputs.pop("gain")
-        spectra = _forward(model, inputs)
-        for (note, first, count), spectrum in zip(batch, spectra, strict=True):
-            held = samples_of(note)[1]
-            sound = _resynthesize(spectrum[: count - first], spectral) * np.float32(velocity_gain(note.velocity))
-            offset = (first * step - lead(spectral)) // o
-            begin = max(0, -offset)  # a voice begins with its note and ends with its release, to the sample
-            sound = sound[begin : max(begin, held + len(table.fade) - offset)]
-            for same in alike[note.pitch, note.velocity, held]:
-                yield samples_of(same)[0] + offset + begin, sound
-
-
-def _mix_pieces(notes: Sequence[Note], model: TrainedModel, at: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first sample, sound) of the tiles of a direct network whose frames begin in at..at + size."""
+def _mix_pieces(notes: Sequence[Note], model: TrainedModel) -> Callable[[int, int], Pieces]:
+    """Return what yields the tiles of a direct network whose frames begin in the samples at..at + size."""
     spectral, tiling = model.settings.spectral, Tiling.of(model)
     o, step = spectral.oversampling, spectral.frame_step
     tile = tiling.core * step
-    before = -(-lead(spectral) // tile) * tile if at == 0 else 0  # frames that begin before the sound
-    tiles = list(range(at * o - before, (at + size) * o, tile))
-    for batch in tiling.batches(tiles):
-        starts = [first - tiling.context * step for first in batch]
-        spectra = np.stack([_mix_spectra(notes, model, first, tiling.frames) for first in starts])
-        predicted = _forward(model, {"codification": as_pairs(spectra)})
-        for first, spectrum in zip(batch, predicted, strict=True):
-            spectrum = inverse_heterodyne(spectrum, spectral, first) if spectral.heterodyne else spectrum
-            yield first // o, _resynthesize(spectrum, spectral)
+
+    def pieces(at: int, size: int) -> Pieces:
+        before = -(-lead(spectral) // tile) * tile if at == 0 else 0  # frames that begin before the sound
+        for batch in tiling.batches(list(range(at * o - before, (at + size) * o, tile))):
+            starts = [first - tiling.context * step for first in batch]
+            spectra = np.stack([_mix_spectra(notes, model, first, tiling.frames) for first in starts])
+            predicted = predict_spectra(model, {"codification": as_pairs(spectra)})
+            for first, spectrum in zip(batch, predicted, strict=True):
+                spectrum = inverse_heterodyne(spectrum, spectral, first) if spectral.heterodyne else spectrum
+                yield first // o, resynthesize(spectrum, spectral)
+
+    return pieces
 
 
 def _mix_spectra(notes: Sequence[Note], model: TrainedModel, first: int, frames: int) -> np.ndarray:
@@ -168,36 +114,3 @@ def _mix_spectra(notes: Sequence[Note], model: TrainedModel, first: int, frames:
     windows = np.lib.stride_tricks.sliding_window_view(oversample(sound, o), spectral.frame_length)
     spectra = frames_to_spectra(windows[:: spectral.frame_step][:frames], spectral, spectral.scale)
     return heterodyne(spectra, spectral, first) if spectral.heterodyne else spectra
-
-
-def _resynthesize(spectrum: np.ndarray, spectral: Spectral) -> np.ndarray:
-    """Return the sound float32 (samples,) that frames (frames, bins) add, from the first frame's start on."""
-    frames = scipy.fft.irfft(spectrum, n=spectral.frame_length, axis=-1)
-    return undersample(overlap_add(frames, spectral), spectral.oversampling)
-
-
-def _forward(model: TrainedModel, inputs: dict) -> np.ndarray:
-    """Return a batch's predicted spectra complex64 (tiles, core, bins), denormalized, the context cut off."""
-    tiling = Tiling.of(model)
-    count = len(next(iter(inputs.values())))
-    padding = tiling.rows - count
-    padded = {name: np.pad(v, [(0, padding)] + [(0, 0)] * (v.ndim - 1)) for name, v in inputs.items()}
-    settings = model.settings
-    predict = _compiled(model.network, settings.network.per_voice, settings.training.power, model.level)
-    pairs = ops.convert_to_numpy(predict(padded))[:count, tiling.context : tiling.context + tiling.core]
-    return np.ascontiguousarray(pairs).view(np.complex64)[..., 0] / np.float32(settings.spectral.scale)
-
-
-@lru_cache(maxsize=4)
-def _compiled(network: keras.Model, per_voice: bool, power: float | str, level: float) -> Callable:
-    """Return the function from a batch's inputs to denormalized pairs, compiled where the backend can."""
-    predict = models.predict_voices if per_voice else models.predict_mix
-
-    def forward(inputs):
-        return denormalize_pairs(predict(network, inputs, power, level), power)
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow
-
-        return tensorflow.function(forward, jit_compile=True)
-    return forward

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -24,9 +26,12 @@ from nnss_utils.pair import Pair
 from nnss_utils.paths import RUNS, shown, write_json
 from nnss_utils.sampling import Batch, PairSampler
 from nnss_utils.tuning import estimate_tuning
+from nnss_utils.wav import unload
 
 CHECKPOINT_SECONDS = 60
 VALIDATION_STEPS = 50
+READ_STEPS = 10  # between two looks at the losses
+WORKERS = max(1, (os.cpu_count() or 1) // 4)  # threads that make batches beside the network's own
 WARM_UP_STEPS = 30
 SLACK = 0.15  # part of the time by which steps may lag before the clock sets the learning rate
 MIX_FLOOR = 1e-5  # magnitude (-100 dB): where voices cancel, a power's gradient would else drown all others
@@ -44,7 +49,18 @@ class Trainer(keras.Model):
         self.network, self.settings, self.level = network, settings, level
         self.floor = MIX_FLOOR if mixed else FLOOR
         optimizer = keras.optimizers.Adam(settings.training.learning_rate, global_clipnorm=1.0)
+        if settings.training.precision == "mixed_float16":  # whose small gradients would else vanish
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.compile(optimizer=optimizer, jit_compile=True)
+
+    def step(self, batch: Batch):
+        """Take one step and return its loss where it was computed: nobody waits for it until it is read."""
+        inputs, target = batch_inputs(batch), batch.target
+        if keras.backend.backend() != "tensorflow":
+            return self.train_on_batch(inputs, target)
+        self.make_train_function()
+        self.reset_metrics()
+        return self.train_function(iter([(inputs, target, None)]))["loss"]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the loss of a batch: `x` its inputs, `y` the target's spectra, `y_pred` what `call` returned."""
@@ -78,6 +94,7 @@ def fingerprint(settings: Settings, pair: Pair) -> str:
     digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
     digest.update(repr(pair.notes).encode())
     digest.update(np.ascontiguousarray(pair.audio).data)
+    unload(pair.audio)
     return digest.hexdigest()
 
 
@@ -145,11 +162,23 @@ def prepare(pair: Pair, settings: Settings) -> tuple[Trainer, PairSampler]:
     first = sampler.batch(0)
     level = normalized_level(first.target, settings.training.power)
     sizes = settings.network.layers, settings.network.units, settings.spectral.bins
-    network = ARCHITECTURES[settings.network.architecture].build(*sizes)
+    with precision(settings.training.precision):
+        network = ARCHITECTURES[settings.network.architecture].build(*sizes)
     trainer = Trainer(network, settings, level, mixed=sampler.mixed)
     trainer(keras.tree.map_structure(ops.convert_to_tensor, batch_inputs(first)))
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer, sampler
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Make the layers that are built in its body compute by a Keras policy such as "mixed_bfloat16"."""
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(usual)
 
 
 def trained_model(trainer: Trainer, sampler: PairSampler, pair: Pair, summary: dict) -> TrainedModel:
@@ -190,40 +219,51 @@ def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint
     """Take steps until the settings' steps or seconds are done; batches are made ahead in a second thread."""
     settings = trainer.settings
     steps, seconds = settings.training.steps, settings.training.seconds
-    validation = sampler.validation_batch()
+    validation = _on_device(sampler.validation_batch())
+    losses = []  # of the steps since the last time that they were read
     begun, before = time.monotonic(), progress.seconds
     saved = begun
     with (
         interruptible() as interrupted,
-        ThreadPoolExecutor(1) as pool,
+        ThreadPoolExecutor(WORKERS) as pool,
         tqdm(total=100, desc=f"training {settings.name}", unit="%", bar_format=BAR) as bar,
     ):
-        batches = _ahead(pool, sampler, progress.step, steps)
+        batches = batches_ahead(pool, sampler, progress.step, steps, settings.training.echo)
         while progress.step < steps and progress.seconds < seconds:
             batch = next(batches)
             trainer.optimizer.learning_rate.assign(learning_rate(settings, progress))
-            loss = float(trainer.train_on_batch(batch_inputs(batch), batch.target))
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"training of {settings.name} diverged at step {progress.step}: "
-                    f"give a learning_rate below {settings.training.learning_rate:g}"
-                )
+            losses.append(trainer.step(batch))
             progress.step += 1
-            progress.train_loss.append(loss)
             progress.seconds = before + time.monotonic() - begun
             last = progress.step >= steps or progress.seconds >= seconds
+            due = time.monotonic() - saved > CHECKPOINT_SECONDS
+            if last or due or progress.step % READ_STEPS == 0:
+                _read(losses, progress, settings)
             if validation and (last or progress.step % VALIDATION_STEPS == 0):
                 value = float(trainer.test_on_batch(batch_inputs(validation), validation.target))
                 progress.validation.append((progress.step, value))
             _show(bar, progress, settings)
             if interrupted.is_set() and not last:
+                _read(losses, progress, settings)
                 save_checkpoint(checkpoint, trainer.network, trainer.optimizer, progress, identity)
                 bar.close()
                 print(f"interrupted; {shown(checkpoint)} keeps step {progress.step}: run the same again to go on")
                 raise KeyboardInterrupt
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if due:
                 save_checkpoint(checkpoint, trainer.network, trainer.optimizer, progress, identity)
                 saved = time.monotonic()
+
+
+def _read(losses: list, progress: Progress, settings: Settings) -> None:
+    """Move the losses of the last steps from the device to `progress`; raises `InputError` if one is not finite."""
+    for loss in map(float, losses):
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training of {settings.name} diverged at step {len(progress.train_loss)}: "
+                f"give a learning_rate below {settings.training.learning_rate:g}"
+            )
+        progress.train_loss.append(loss)
+    losses.clear()
 
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}"
@@ -233,7 +273,8 @@ def _show(bar: tqdm, progress: Progress, settings: Settings) -> None:
     """Bring the progress bar up to date, a few times a second."""
     done = max(progress.step / settings.training.steps, progress.seconds / settings.training.seconds)
     validation = f" validation {progress.validation[-1][1]:.5f}" if progress.validation else ""
-    bar.set_postfix_str(f"step {progress.step} loss {progress.train_loss[-1]:.5f}{validation}", refresh=False)
+    loss = f" loss {progress.train_loss[-1]:.5f}" if progress.train_loss else ""
+    bar.set_postfix_str(f"step {progress.step}{loss}{validation}", refresh=False)
     bar.update(min(100.0, 100 * done) - bar.n)
 
 
@@ -242,11 +283,31 @@ def batch_inputs(batch: Batch) -> dict:
     return batch.inputs if batch.example is None else {**batch.inputs, "example": batch.example}
 
 
-def _ahead(pool: ThreadPoolExecutor, sampler: PairSampler, first: int, last: int, depth: int = 3) -> Iterator[Batch]:
-    """Yield the batches first..last - 1, `depth` of them made ahead."""
-    waiting = [pool.submit(sampler.batch, n) for n in range(first, min(first + depth, last))]
-    for number in range(first + depth, last + depth):
-        batch = waiting.pop(0).result()
-        if number < last:
-            waiting.append(pool.submit(sampler.batch, number))
-        yield batch
+def _on_device(batch: Batch | None) -> Batch | None:
+    """Return a batch with its arrays as the backend's tensors, where the network computes."""
+    if batch is None:
+        return None
+    move = ops.convert_to_tensor
+    inputs = {name: move(value) for name, value in batch.inputs.items()}
+    return Batch(inputs, move(batch.target), None if batch.example is None else move(batch.example))
+
+
+def batch_number(step: int, echo: int) -> int:
+    """Return which batch a step uses: with echo 2 the steps 0, 1, 2, ... use the batches 0 1 0 1 2 3 2 3 ..."""
+    return step if echo == 1 else step // (2 * echo) * 2 + step % 2
+
+
+def batches_ahead(
+    pool: ThreadPoolExecutor, sampler: PairSampler, first: int, last: int, echo: int, depth: int = 3
+) -> Iterator[Batch]:
+    """Yield the batches of the steps first..last - 1, `depth` of them made and moved to the device ahead."""
+    made: dict[int, Future] = {}
+    for step in range(first, last):
+        wanted = {batch_number(n, echo): None for n in range(step, min(step + depth, last))}  # in order
+        made = {n: made.get(n) or pool.submit(_made, sampler, n) for n in wanted}
+        yield made[batch_number(step, echo)].result()
+
+
+def _made(sampler: PairSampler, number: int) -> Batch:
+    """Return a batch on the device."""
+    return _on_device(sampler.batch(number))

@@ -147,7 +147,7 @@ def _coarse_fit(levels: np.ndarray, step: float, pitch: int) -> tuple[float, flo
 
 def _peaks(levels: np.ndarray, step: float, f0: float, b: float, count: int) -> tuple:
     """Return (h, Hz, weight) of the partials 1..count that show a peak where the law expects one."""
-    h_found, f_found, weights = [], [], []
+    h_found, f_found, weights, loudest = [], [], [], levels.max()
     for h, f in enumerate(partial_frequencies(f0, b)[:count], start=1):
         reach = max(3, int(min(0.2 * f0, 0.006 * f + 2) / step))
         centre = round(f / step)
@@ -155,13 +155,15 @@ def _peaks(levels: np.ndarray, step: float, f0: float, b: float, count: int) -> 
         if low < 1 or high >= len(levels) - 1:
             continue
         top = low + int(np.argmax(levels[low:high]))
+        if top in (low, high - 1) or levels[top] < loudest - 75:
+            continue
         floor = np.median(levels[max(0, centre - int(0.5 * f0 / step)) : centre + int(0.5 * f0 / step) + 1])
-        if top in (low, high - 1) or levels[top] < floor + 12 or levels[top] < levels.max() - 75:
+        if levels[top] < floor + 12:
             continue
         a, m, c = levels[top - 1 : top + 2]
         h_found.append(h)
         f_found.append((top + 0.5 * (a - c) / (a - 2 * m + c)) * step)
-        weights.append(10 ** ((levels[top] - levels.max()) / 40))
+        weights.append(10 ** ((levels[top] - loudest) / 40))
     return np.array(h_found), np.array(f_found), np.array(weights)
 
 

@@ -1,5 +1,10 @@
-"""WAV files, by soundfile: read with checks, written in blocks, whole or not at all, never clipped."""
+"""WAV files, by soundfile: read with checks, written in blocks, whole or not at all, never clipped.
 
+Sound that is longer than MOST_IN_MEMORY lies in a temporary file and is mapped into memory: hours of it cost no more
+memory than minutes.
+"""
+
+import mmap
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +14,10 @@ import numpy as np
 import soundfile
 
 from nnss_utils.errors import InputError, check_choice
-from nnss_utils.paths import shown, whole_file
+from nnss_utils.paths import CACHE, shown, whole_file
 from nnss_utils.spectral import SAMPLE_RATE
 
+MOST_IN_MEMORY = 600 * SAMPLE_RATE  # samples of one sound
 SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
 
 
@@ -26,16 +32,44 @@ def read_wav(path: str | Path) -> np.ndarray:
                 raise InputError(f"{path} has {file.samplerate} Hz; convert it to {SAMPLE_RATE} Hz and give that file")
             if file.channels > 1:
                 print(f"{shown(path)}: {file.channels} channels, the left one is taken (a mix would cancel partials)")
-            parts = [part[:, 0].copy() for part in file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True)]
+            blocks = file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True)
+            audio = stored((part[:, 0] for part in blocks), file.frames)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
-    audio = np.concatenate([np.zeros(0, np.float32), *parts])
-    peak = max(audio.max(initial=0), -audio.min(initial=0))
+    peak = _peak(audio)
+    unload(audio)
     if not np.isfinite(peak):
         raise InputError(f"{path} has samples that are not numbers; export it again")
     if peak < 1e-4:
         raise InputError(f"{path} is silent in its left channel; export it with the instrument sounding")
     return audio
+
+
+def stored(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
+    """Return blocks of float32, `samples` in all, as one array (samples,), mapped from a temporary file if long."""
+    if samples <= MOST_IN_MEMORY:
+        return np.concatenate([np.zeros(0, np.float32), *(block.copy() for block in blocks)])
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=CACHE) as file:  # gone when the last array that uses it is
+        for block in blocks:
+            np.ascontiguousarray(block, np.float32).tofile(file)
+        file.flush()
+        return np.memmap(file, np.float32, "r").view(np.ndarray)
+
+
+def unload(audio: np.ndarray) -> None:
+    """Give back the memory of what was read of a mapped sound: it is read again where it is needed again."""
+    while isinstance(audio, np.ndarray):
+        audio = audio.base
+    if isinstance(audio, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        audio.madvise(mmap.MADV_DONTNEED)
+
+
+def _peak(audio: np.ndarray) -> float:
+    """Return the largest magnitude of a sound, NaN if a sample is none."""
+    if not len(audio):
+        return 0.0
+    return float(np.maximum(np.max(audio), -np.min(audio)))
 
 
 @dataclass(frozen=True)
