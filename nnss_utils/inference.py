@@ -32,7 +32,7 @@ class Tiling:
         o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
         frames = model.settings.training.frames
         if not model.settings.network.sequences:
-            return cls(-(-16 // o) * o, 0, (64, 8))
+            return cls(-(-16 // o) * o, 0, (32, 8))
         # as long as the sequences it learnt from, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
         return cls(-(-core // o) * o, -(-context // o) * o, (max(1, 1536 // (core + 2 * context)),))
@@ -64,6 +64,7 @@ def predict_spectra(model: TrainedModel, inputs: dict[str, np.ndarray]) -> np.nd
     if padding:
         inputs = {name: np.pad(v, [(0, padding)] + [(0, 0)] * (v.ndim - 1)) for name, v in inputs.items()}
     predict = _compiled(model.network, settings.network.per_voice, settings.training.power, model.level)
+    inputs = {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
     pairs = ops.convert_to_numpy(predict(inputs))[:count, tiling.context : tiling.context + tiling.core]
     return np.ascontiguousarray(pairs).view(np.complex64)[..., 0]
 

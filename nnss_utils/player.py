@@ -41,6 +41,11 @@ class VoicePlayer:
         self.tails: dict[int, int] = {}  # samples that a key sounds after its note
         self.made: OrderedDict[Key, np.ndarray] = OrderedDict()
 
+    def warm_up(self) -> None:
+        """Compile the network and find how long every key's tail is, so that the first note is as quick as the next."""
+        self._find_tails(set(range(self.model.low, self.model.high + 1)) - set(self.tails))
+        self.play(Note(0.0, 1.0, self.model.low))
+
     def play(self, note: Note) -> np.ndarray:
         """Return one note's sound from its start on, float32 (samples,); raises `InputError` if out of range."""
         return next(self.voices([note]))[1]
@@ -54,6 +59,7 @@ class VoicePlayer:
             self.made.move_to_end(key)
             keys.pop(key)
             yield key, self.made[key]
+        self.tones.add((pitch, held) for pitch, _, held in keys)  # the longest first: tails need less
         self._find_tails({pitch for pitch, _, _ in keys} - set(self.tails))
         for key, sound in self._make(list(keys), {}):
             sound *= np.float32(velocity_gain(key[1]))

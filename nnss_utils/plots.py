@@ -274,3 +274,34 @@ def _box(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     ax.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": "#333333"})
+
+
+def benchmark(result: dict) -> tuple[Figure, np.ndarray]:
+    """Draw what `make bench` measured: shares of the ceiling, cost against polyphony and length, the cold start."""
+    parts = result["parts"]
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7), layout="constrained")
+    (training, polyphony), (start, length) = axes
+    names = {"lstm_256": "BLSTM 256", "lstm_1000": "BLSTM 1000", "mask_dense": "mask_dense", "mask_keyed": "mask_keyed"}
+    for at, name in enumerate(names):
+        training.bar(at, 100 * parts[name]["share"], color=COLOURS["prediction"])
+        if "ratio" in parts[name]:
+            training.bar(at, 100 * parts[name]["share"] / parts[name]["ratio"], 0.4, color=COLOURS["reference"])
+    training.set_xticks(range(len(names)), names.values())
+    training.set(ylabel="% of the matrix product's ceiling", title="training: ours, and Keras' own LSTM (grey)")
+    for ax, what, label in ((polyphony, "polyphony", "voices at once"), (length, "length", "seconds of the prelude")):
+        x, y = zip(*((float(n), value) for n, value in parts["cost"][what].items()), strict=True)
+        ax.loglog(x, y, "o-", color=COLOURS["prediction"])
+        ax.set_xticks(x, [f"{n:g}" for n in x])
+        ax.set_xticks([], minor=True)
+        ax.grid(alpha=0.3)
+        ax.set_xlabel(label)
+    polyphony.set(ylabel="s of work for 1 s of sound", title="synthesis: cost against polyphony")
+    length.set(ylabel="s of work", title="synthesis: cost against length")
+    left = 0.0
+    shades = plt.get_cmap(LEVELS)(np.linspace(0.3, 0.85, len(parts["cold_start"]["stages"])))
+    for (name, seconds), colour in zip(parts["cold_start"]["stages"].items(), shades, strict=True):
+        start.barh(0, seconds, left=left, color=colour, label=f"{name} {seconds:.1f} s")
+        left += seconds
+    start.set(xlabel="seconds", yticks=[], ylim=(-0.5, 1.8), title="from a cold start to ten seconds of sound")
+    start.legend(loc="upper left")
+    return figure, axes

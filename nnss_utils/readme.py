@@ -1,9 +1,10 @@
 """The README's tables, made from committed JSON by `python -m nnss_utils.readme`.
 
-The JSON is made by `python -m nnss_utils.pieces MODEL MIDI ...` (results) and notebook 07_claims (claims).
+The JSON is made by `python -m nnss_utils.pieces MODEL MIDI ...` (results), notebook 07_claims (claims) and `make bench`
+(speed).
 """
 
-from nnss_utils import pieces
+from nnss_utils import benchmark, pieces
 from nnss_utils.claims import claims_table
 from nnss_utils.modelfile import PRETRAINED
 from nnss_utils.paths import ROOT, read_json
@@ -11,6 +12,8 @@ from nnss_utils.paths import ROOT, read_json
 RESULTS_MARKS = "<!-- results -->", "<!-- end of results -->"
 MODELS_MARKS = "<!-- models -->", "<!-- end of models -->"
 CLAIMS_MARKS = "<!-- claims -->", "<!-- end of claims -->"
+SPEED_MARKS = "<!-- speed -->", "<!-- end of speed -->"
+SPEED = ROOT / "data" / "results" / "benchmark.json"
 CLAIMS = ROOT / "data" / "results" / "claims.json"
 
 
@@ -35,9 +38,21 @@ def verdicts_table() -> str:
     return claims_table(read_json(CLAIMS)["claims"], short=True)
 
 
+def speed_table() -> str:
+    """Return what `make bench` measured as Markdown, without the ways that were tried."""
+    result = read_json(SPEED)
+    measured = {name: part for name, part in result["parts"].items() if name != "tried"}
+    return benchmark.table(result | {"parts": measured})
+
+
 def tables() -> dict[tuple[str, str], str]:
     """Return the README's tables by the marks they stand between."""
-    return {RESULTS_MARKS: results_table(), MODELS_MARKS: models_table(), CLAIMS_MARKS: verdicts_table()}
+    return {
+        RESULTS_MARKS: results_table(),
+        MODELS_MARKS: models_table(),
+        CLAIMS_MARKS: verdicts_table(),
+        SPEED_MARKS: speed_table(),
+    }
 
 
 def update_readme() -> None:

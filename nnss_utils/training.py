@@ -51,7 +51,7 @@ class Trainer(keras.Model):
         optimizer = keras.optimizers.Adam(settings.training.learning_rate, global_clipnorm=1.0)
         if settings.training.precision == "mixed_float16":  # whose small gradients would else vanish
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        self.compile(optimizer=optimizer, jit_compile=True)
+        self.compile(optimizer=optimizer, jit_compile=keras.backend.backend() != "torch")
 
     def step(self, batch: Batch):
         """Take one step and return its loss where it was computed: nobody waits for it until it is read."""
@@ -93,8 +93,9 @@ def fingerprint(settings: Settings, pair: Pair) -> str:
     """Return a digest of all that decides what a training makes."""
     digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
     digest.update(repr(pair.notes).encode())
-    digest.update(np.ascontiguousarray(pair.audio).data)
-    unload(pair.audio)
+    for at in range(0, len(pair.audio), 2**22):
+        digest.update(np.ascontiguousarray(pair.audio[at : at + 2**22]).data)
+        unload(pair.audio)
     return digest.hexdigest()
 
 
@@ -219,7 +220,7 @@ def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint
     """Take steps until the settings' steps or seconds are done; batches are made ahead in a second thread."""
     settings = trainer.settings
     steps, seconds = settings.training.steps, settings.training.seconds
-    validation = _on_device(sampler.validation_batch())
+    validation = on_device(sampler.validation_batch())
     losses = []  # of the steps since the last time that they were read
     begun, before = time.monotonic(), progress.seconds
     saved = begun
@@ -283,7 +284,7 @@ def batch_inputs(batch: Batch) -> dict:
     return batch.inputs if batch.example is None else {**batch.inputs, "example": batch.example}
 
 
-def _on_device(batch: Batch | None) -> Batch | None:
+def on_device(batch: Batch | None) -> Batch | None:
     """Return a batch with its arrays as the backend's tensors, where the network computes."""
     if batch is None:
         return None
@@ -310,4 +311,4 @@ def batches_ahead(
 
 def _made(sampler: PairSampler, number: int) -> Batch:
     """Return a batch on the device."""
-    return _on_device(sampler.batch(number))
+    return on_device(sampler.batch(number))

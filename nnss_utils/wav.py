@@ -6,7 +6,7 @@ memory than minutes.
 
 import mmap
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,16 @@ def read_wav(path: str | Path) -> np.ndarray:
                 raise InputError(f"{path} has {file.samplerate} Hz; convert it to {SAMPLE_RATE} Hz and give that file")
             if file.channels > 1:
                 print(f"{shown(path)}: {file.channels} channels, the left one is taken (a mix would cancel partials)")
-            blocks = file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True)
-            audio = stored((part[:, 0] for part in blocks), file.frames)
+            peaks = [0.0]
+
+            def left() -> Iterator[np.ndarray]:
+                for part in file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True):
+                    peaks.append(np.max(np.abs(part[:, 0])))
+                    yield part[:, 0]
+
+            audio, peak = stored(left(), file.frames), np.max(peaks)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
-    peak = _peak(audio)
-    unload(audio)
     if not np.isfinite(peak):
         raise InputError(f"{path} has samples that are not numbers; export it again")
     if peak < 1e-4:
@@ -63,13 +67,6 @@ def unload(audio: np.ndarray) -> None:
         audio = audio.base
     if isinstance(audio, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         audio.madvise(mmap.MADV_DONTNEED)
-
-
-def _peak(audio: np.ndarray) -> float:
-    """Return the largest magnitude of a sound, NaN if a sample is none."""
-    if not len(audio):
-        return 0.0
-    return float(np.maximum(np.max(audio), -np.min(audio)))
 
 
 @dataclass(frozen=True)
