@@ -2,12 +2,13 @@
 
 The block diagram is the file list (notebook 01_codification draws it):
 
-    midi, scores -> codification (tuning) -> spectral -> normalization -> models -> synthesis -> metrics
-    instrument (samples, soundfont, pair) -> sampling, losses -> training (checkpoint)
+    midi, scores -> codification (tuning) -> voices -> spectral -> normalization -> models (recurrent)
+    instrument (samples, soundfont, pair, wav) -> sampling, losses -> training (checkpoint)
+    inference -> player (one voice) -> synthesis (a piece) -> metrics
 
 What can be chosen by name is in catalogue (windows, losses, models). The laboratory trains any choice for equal
 time: comparisons (the rows) -> sweep -> laboratory (one row) -> claims (verdicts); phase and resolution measure
-without training, widgets let hear and see.
+without training, widgets let hear and see, benchmark (bench_training, bench_synthesis) says what is fast.
 """
 
 import os

@@ -112,7 +112,7 @@ def whole_methods(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment
     """Return the rows of whole methods: both mask networks, and the seed's exact configuration on a short melody."""
     flat = {"holdout": 0.0, "steps": 10**7, "seconds": seconds}
     masks = [
-        Experiment(f"masks: {name}", make_settings(name="row", architecture=name, **flat), clock=clock)
+        Experiment(f"masks: {name}", make_settings(name="row", architecture=name, echo=1, **flat), clock=clock)
         for name in ("mask_keyed", "mask_dense", "mask_blstm")
     ]
     exact = make_settings(name="row", preset="seed", **flat)
@@ -135,7 +135,7 @@ def causes(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
     """Return the rows of the ablation: the keyed network with every remedy, and without one of them at a time."""
     rows = []
     for name, (changes, task) in {"all remedies": ({}, {}), **CAUSES}.items():
-        settings = make_settings(name="row", holdout=0.0, steps=10**7, seconds=seconds, **changes)
+        settings = make_settings(name="row", holdout=0.0, steps=10**7, seconds=seconds, echo=1, **changes)
         rows.append(Experiment(f"causes: {name}", settings, Task(**task), clock))
     return rows
 

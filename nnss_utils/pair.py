@@ -12,7 +12,7 @@ from nnss_utils.errors import InputError
 from nnss_utils.instrument import Instrument, on_grid
 from nnss_utils.midi import Note, read_midi
 from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.wav import read_wav, stored
+from nnss_utils.wav import read_wav, stored, unload
 
 HOP = 64  # samples between two values of the onset envelope
 HIGH_PASS = 4000.0  # Hz, above which an attack stands out from the notes that still sound
@@ -81,6 +81,7 @@ def load_pair(midi: str | Path, wav: str | Path) -> Pair:
             "export the whole piece, or give the MIDI file that belongs to it"
         )
     timing = measure_timing(audio, notes)
+    unload(audio)
     said = _told(timing)
     print(f"{Path(wav).name}: {said}")
     late = lateness(timing)
@@ -162,6 +163,7 @@ def _delays(audio: np.ndarray, notes: Sequence[Note], coarse: float, high_pass: 
     delays: dict[int, list[float]] = {}
     for note in notes:
         rise = _rise(audio, note.start + coarse, high_pass)
+        unload(audio)
         if rise is not None:
             delays.setdefault(note.pitch, []).append(1000 * (rise - note.start))
     return delays

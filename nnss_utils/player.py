@@ -17,7 +17,7 @@ from nnss_utils.modelfile import TrainedModel
 from nnss_utils.spectral import frame_count, lead
 from nnss_utils.voices import Voices, voice_inputs
 
-FLOOR = 1e-5  # -100 dB: a released voice ends where it stays below
+FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
 PROBE = Note(0.0, 0.25, 0)  # a short note, loud when it ends: how long its key sounds after it
 MOST_FRAMES = 512  # of one voice that are resynthesized at a time
 TONES = 2**23  # samples of tones that are remembered, 34 MB

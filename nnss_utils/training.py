@@ -159,6 +159,7 @@ def prepare(pair: Pair, settings: Settings) -> tuple[Trainer, PairSampler]:
     low, high = pair.pitches
     inharmonic = settings.codification.kind == "inharmonic"
     tuning = estimate_tuning(pair.audio, pair.notes, low, high) if inharmonic else None
+    unload(pair.audio)
     sampler = PairSampler(pair.notes, pair.audio, settings, tuning)
     first = sampler.batch(0)
     level = normalized_level(first.target, settings.training.power)

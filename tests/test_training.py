@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from nnss_utils.errors import InputError
 from nnss_utils.modelfile import load_model, run_file
 from nnss_utils.pair import Pair
 from nnss_utils.paths import RUNS, read_json
+from nnss_utils.sampling import Batch
 
 
 def weights(model):
@@ -164,3 +166,20 @@ def test_signals_are_left_alone_outside_the_main_thread():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_echoed_batches_come_in_pairs_and_are_made_once(pair):
+    assert [training.batch_number(step, 2) for step in range(8)] == [0, 1, 0, 1, 2, 3, 2, 3]
+    assert [training.batch_number(step, 1) for step in range(3)] == [0, 1, 2]
+    assert [training.batch_number(step, 3) for step in range(8)] == [0, 1, 0, 1, 0, 1, 2, 3]
+    made = []
+
+    class Sampler:
+        def batch(self, number):
+            made.append(number)
+            return Batch({"number": np.float32([number])}, np.zeros(1, np.float32))
+
+    with ThreadPoolExecutor(1) as pool:
+        drawn = [int(b.inputs["number"][0]) for b in training.batches_ahead(pool, Sampler(), 3, 10, 2)]
+    assert drawn == [1, 2, 3, 2, 3, 4, 5]
+    assert sorted(made) == [1, 2, 3, 4, 5]

@@ -1,0 +1,86 @@
+"""The player computes what is heard and nothing else: voices are remembered, tails cut, tones bounded."""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from nnss_utils import player as players
+from nnss_utils.codification import ToneTable, harmonic_tone
+from nnss_utils.config import Codification
+from nnss_utils.errors import InputError
+from nnss_utils.inference import Tiling
+from nnss_utils.midi import Note, samples_of
+from nnss_utils.player import VoicePlayer
+from nnss_utils.synthesis import render
+from nnss_utils.tuning import Tuning
+
+
+def test_a_voice_is_remembered_and_is_the_piece_s(model):
+    player, note = VoicePlayer(model), Note(0.0, 0.4, 62, 90)
+    sound = player.play(note)
+    assert player.play(Note(7.0, 7.4, 62, 90)) is sound  # alike, so not made again
+    whole = render([note], model, progress=False)
+    np.testing.assert_allclose(whole[: len(sound)], sound, atol=1e-6)
+    assert not whole[len(sound) :].any()
+
+
+def test_a_tail_ends_where_its_key_is_silent(model, monkeypatch):
+    note = Note(0.0, 0.3, 61, 127)
+    release = round(model.settings.codification.release * 44100)
+    held = samples_of(note)[1]
+    cut = VoicePlayer(model)
+    short = cut.play(note)
+    assert held < len(short) == held + cut.tails[61] <= held + release
+    monkeypatch.setattr(players, "FLOOR", 0.0)
+    whole = VoicePlayer(model).play(note)
+    assert len(whole) == held + release
+    np.testing.assert_allclose(whole[: len(short) - 2048], short[: len(short) - 2048], atol=1e-5)
+    assert np.abs(whole[len(short) :]).max(initial=0) < 3e-5  # -90 dB: another length of note than the probe's
+
+
+def test_memory_for_voices_is_bounded(model, monkeypatch):
+    monkeypatch.setattr(players, "REMEMBERED", 200_000)
+    player = VoicePlayer(model)
+    for velocity in range(80, 90):
+        player.play(Note(0.0, 0.3, 60, velocity))
+    assert 1 <= len(player.made) < 10
+    assert sum(voice.nbytes for voice in player.made.values()) <= 200_000
+    assert (60, 89, samples_of(Note(0.0, 0.3, 60))[1]) in player.made  # the last one is kept
+
+
+def test_long_voices_are_made_in_parts_without_a_seam(model, monkeypatch):
+    note = Note(0.0, 1.5, 60)
+    whole = VoicePlayer(model).play(note)
+    monkeypatch.setattr(players, "MOST_FRAMES", 32)
+    np.testing.assert_allclose(VoicePlayer(model).play(note), whole, atol=1e-5)
+
+
+def test_notes_out_of_range_are_refused_and_none_are_none(model):
+    with pytest.raises(InputError, match="pitch 80"):
+        VoicePlayer(model).play(Note(0.0, 1.0, 80))
+    assert list(VoicePlayer(model).voices([])) == []
+
+
+def test_batches_of_tiles_have_few_shapes(model):
+    tiling = Tiling.of(model)
+    for count in (1, 7, 8, 9, 31, 32, 33, 100):
+        batches = list(tiling.batches(list(range(count))))
+        assert list(chain.from_iterable(batches)) == list(range(count))
+        assert {tiling.padded(len(batch)) for batch in batches} <= set(tiling.rows)
+        assert sum(tiling.padded(len(batch)) for batch in batches) - count < min(tiling.rows)
+
+
+def test_tones_are_lengthened_added_and_forgotten():
+    tuning, code = Tuning(60, (261.6, 277.2), (3e-4, 3e-4), ((), ())), Codification(release=0.05)
+    table = ToneTable(tuning, [Note(0.0, 0.1, 60)], code, most=40_000)
+    table.add([(60, 8000), (61, 5000)])
+    for pitch, held in ((60, 8000), (61, 5000)):
+        out = np.zeros(3000, np.float32)
+        table.copy(out, pitch, held, 1000)
+        np.testing.assert_allclose(out, harmonic_tone(tuning.partials(pitch), 4000)[1000:], atol=1e-6)
+    table.add([(61, 30_000)])  # more than `most` in all: only what is asked for is left
+    assert len(table._all) == 30_000 + len(table.fade)
+    out = np.zeros(100, np.float32)
+    table.copy(out, 61, 30_000, 20_000)
+    assert out.any()
