@@ -94,7 +94,7 @@ def as_pairs(spectra: np.ndarray) -> np.ndarray:
 
 
 def impulse_factors(starts: np.ndarray, held: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Return the impulse channel as two factors, complex64 (voices, frames, 2, coarse) and (..., 2, fine).
+    """Return the impulse channel as two factors, complex64 (voices, frames, impulses, n) each.
 
     starts: samples (voices, frames) from each note's start to each frame's; held: samples (voices, 1) of the note.
     The two impulses are the note-on's and the note-off's; `impulse_channel` multiplies them out, as the network's
@@ -105,17 +105,24 @@ def impulse_factors(starts: np.ndarray, held: np.ndarray, settings: Settings) ->
     amplitude = impulse_amplitude(position, spectral, codification.ring) * np.float32([1, NOTE_OFF_AMPLITUDE])
     if codification.impulse == "none":
         amplitude *= 0
-    if codification.impulse == "frame":  # as strong, but with a phase that the frame, not the note, sets
-        position, amplitude = 0 * position, np.abs(amplitude)
     coarse, fine = carrier_factors(spectral, position.ravel(), amplitude.ravel())
-    return coarse.reshape(*position.shape, -1), fine.reshape(*position.shape, -1)
+    coarse, fine = coarse.reshape(*position.shape, -1), fine.reshape(*position.shape, -1)
+    if codification.impulse != "frame":
+        return coarse, fine
+    # as strong, but with a phase that the frame, not the note, sets: no product of less than all bins
+    strong = np.abs(_multiplied(coarse, fine, spectral.bins)).astype(np.complex64)[..., None, :]
+    return strong, np.ones((*starts.shape, 1, 1), np.complex64)
 
 
 def impulse_channel(starts: np.ndarray, held: np.ndarray, settings: Settings) -> np.ndarray:
     """Return the spectra complex64 (voices, frames, bins) of the impulses, parameters as of `impulse_factors`."""
-    coarse, fine = impulse_factors(starts, held, settings)
-    product = np.sum(coarse[..., :, None] * fine[..., None, :], axis=2)
-    return product.reshape(*starts.shape, -1)[..., : settings.spectral.bins]
+    return _multiplied(*impulse_factors(starts, held, settings), settings.spectral.bins)
+
+
+def _multiplied(coarse: np.ndarray, fine: np.ndarray, bins: int) -> np.ndarray:
+    """Return the product (..., bins) of factors (..., impulses, n), added over the impulses."""
+    product = np.sum(coarse[..., :, None] * fine[..., None, :], axis=-3)
+    return product.reshape(*product.shape[:-2], -1)[..., :bins]
 
 
 def impulse_amplitude(position: np.ndarray, spectral: Spectral, ring: float) -> np.ndarray:

@@ -85,9 +85,7 @@ def test_the_impulse_channel_can_be_taken_away_or_turned(impulse):
     elif impulse == "none":
         assert not channel.any()
     else:
-        alone = [0, 1, 2]  # frames that hear one impulse; where both are heard they add up
-        np.testing.assert_allclose(np.abs(channel)[0, alone], np.abs(usual)[0, alone], rtol=1e-5)
-        np.testing.assert_allclose(channel, np.broadcast_to(channel[..., :1], channel.shape), rtol=1e-6)
+        np.testing.assert_allclose(np.abs(channel), np.abs(usual), rtol=1e-5)
         assert not np.allclose(channel, usual)
 
 

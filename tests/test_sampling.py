@@ -7,11 +7,11 @@ from nnss_utils.codification import codify
 from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.midi import Note, samples_of
+from nnss_utils.models import outer_product
 from nnss_utils.pair import make_pair
 from nnss_utils.sampling import PairSampler, copy_segments, holdout_blocks, holdout_notes
 from nnss_utils.spectral import SAMPLE_RATE, Spectral, heterodyne, stft
 from nnss_utils.tuning import estimate_tuning
-from nnss_utils.voices import impulse_channel
 
 
 def sampler(pair, **changes):
@@ -125,15 +125,20 @@ def test_direct_sequences_are_heterodyned_spectra_of_mix_and_audio(pair):
     )
 
 
+def channel(batch, name):
+    """Return the pairs of a batch's tone or, its factors multiplied out, of its impulse."""
+    if name == "tone":
+        return batch.inputs["tone"]
+    return np.asarray(outer_product(batch.inputs["coarse"], batch.inputs["fine"], batch.inputs["tone"].shape[2]))
+
+
 def test_oversampled_frames_are_those_of_the_plain_rate(pair):
     plain = sampler(pair, batch=16, holdout=0.0)
     finer = sampler(pair, batch=16, holdout=0.0, oversampling=4, frame_length=8192, frame_step=1024)
-    a, b = plain.batch(0).inputs["tone"], finer.batch(0).inputs["tone"]
-    assert a.shape == b.shape
-    np.testing.assert_allclose(a[:, :, :900], b[:, :, :900], atol=0.02)
-    starts, held = np.array([[-1000, 20000]]), np.array([[20800]])
-    a, b = (impulse_channel(o * starts, o * held, draw.settings) for o, draw in ((1, plain), (4, finer)))
-    np.testing.assert_allclose(a[:, :, :900], b[:, :, :900], atol=0.02)
+    for name in ("tone", "impulse"):
+        a, b = channel(plain.batch(0), name), channel(finer.batch(0), name)
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a[:, :, :900], b[:, :, :900], atol=0.02)
     np.testing.assert_allclose(plain.batch(0).target[:, :, :900], finer.batch(0).target[:, :, :900], atol=1e-3)
 
 

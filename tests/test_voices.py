@@ -45,7 +45,9 @@ def test_carriers_are_complex_exponentials(frame_length):
     np.testing.assert_allclose(carriers(spectral, starts), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("change", [{}, {"frame_length": 96, "frame_step": 8}, {"impulse": "none"}])
+@pytest.mark.parametrize(
+    "change", [{}, {"frame_length": 96, "frame_step": 8}, {"impulse": "none"}, {"impulse": "frame"}]
+)
 def test_the_network_multiplies_the_factors_out_as_numpy_does(change):
     settings = make_settings(**change)
     starts, held = np.array([[-30, 0, 900], [-90, 500, 3000]]), np.array([[400], [2900]])
