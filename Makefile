@@ -38,7 +38,7 @@ notebooks: $(READY)  ## run every notebook with its defaults and keep figures, n
 	$(BIN)/python tests/execute_notebooks.py
 
 lock: $(READY)  ## resolve the newest versions into requirements.lock.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links -p 3.11 --extra dev --extra soundfont pyproject.toml -o requirements.lock.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links -p 3.11 --extra app --extra dev --extra soundfont pyproject.toml -o requirements.lock.txt
 
 clean:  ## remove the environment and what can be made again, but no trained model and no rendered piece
 	rm -rf .venv build data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
