@@ -12,5 +12,13 @@ without training, widgets let hear and see, benchmark (bench_training, bench_syn
 """
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow: no chatter in notebooks
+
+if "ipykernel" in sys.modules and "keras" not in sys.modules:
+    # TensorFlow 2.21 greets on the process' stderr whatever its level is: a red box in every notebook
+    from nnss_utils.quiet import quiet_stderr
+
+    with quiet_stderr():
+        import keras  # noqa: F401

@@ -1,35 +1,125 @@
-"""Players for notebooks: sound as short MP3, never made louder or softer than it is."""
+"""Players for all notebooks: sounds side by side, with their spectrograms, switched at one playing position.
 
+Nothing is made louder or softer unless it is asked for, and then all sounds by the same gain, which is shown. Sounds
+travel as FLAC: what is heard and downloaded is the sound to 16 bits, with its attacks and up to 20 kHz (an MP3 of
+medium quality ends at 16 kHz). The pictures are Matplotlib's Figures, never pyplot's, which would come out blank in a
+callback (jupyterlab#19719).
+"""
+
+import hashlib
 import io
+from collections.abc import Mapping
+from pathlib import Path
 
+import anywidget
 import numpy as np
 import soundfile
-from IPython.display import HTML, Audio, display
+import traitlets
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
+from nnss_utils import plots
 from nnss_utils.spectral import SAMPLE_RATE
 
+BROWSER = Path(__file__).parent / "browser"  # what runs in the page
+STYLE = BROWSER / "nnss.css"
 LONGEST = 60.0  # s of sound in one player
+SIZE, AXES = (5.6, 2.6), (0.12, 0.18, 0.86, 0.76)  # of a picture in inches, of its axes in parts of it
 
 
-def mp3(sound: np.ndarray, gain: float = 1.0) -> bytes:
-    """Return a sound float (samples,) as MP3 bytes; beyond +-1 after `gain` it is clipped, as players do."""
+def flac(sound: np.ndarray, gain: float = 1.0) -> bytes:
+    """Return a sound float (samples,) times `gain` as FLAC of 16 bits; beyond +-1 it is clipped, as players do."""
     buffer = io.BytesIO()
-    part = np.clip(np.asarray(sound[: round(LONGEST * SAMPLE_RATE)], np.float32) * np.float32(gain), -1, 1)
-    soundfile.write(buffer, part, SAMPLE_RATE, format="MP3")
+    part = np.clip(np.nan_to_num(np.asarray(sound, np.float32)) * np.float32(gain), -1, 1)
+    soundfile.write(buffer, part, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
-def player(sound: np.ndarray, title: str = "", gain: float = 1.0) -> None:
-    """Show a player of the first minute of a sound (samples,) at its own loudness times `gain`."""
-    if title:
-        display(HTML(f"<b>{title}</b>"))
-    audio = Audio(data=mp3(sound, gain), rate=SAMPLE_RATE, normalize=False)
-    audio.mimetype = "audio/mpeg"  # IPython would label it audio/wav
-    display(audio)
+class Comparison(anywidget.AnyWidget):
+    """Sounds side by side with their spectrograms: one plays, a click on another goes on there without a gap."""
+
+    _esm, _css = BROWSER / "comparison.js", STYLE
+    columns = traitlets.List().tag(sync=True)  # {title, sound (FLAC), picture (PNG), file, key} of each sound
+    seconds = traitlets.Float(0.0).tag(sync=True)  # of the longest sound
+    axes = traitlets.List([AXES[0], AXES[0] + AXES[2]]).tag(sync=True)  # where time begins and ends in a picture
+    said = traitlets.Unicode().tag(sync=True)
+    files = traitlets.List().tag(sync=True)  # {name, type, data} of more downloads
+
+    def __init__(
+        self, sounds: Mapping[str, np.ndarray], gain: float = 1.0, scale: str = "log", longest: float = LONGEST
+    ) -> None:
+        """Show sounds (samples,) by their titles, all times `gain`; scale: of frequency, "log" or "linear"."""
+        super().__init__()
+        self.gain, self.scale, self.longest = gain, scale, longest
+        self.show(sounds)
+
+    def show(self, sounds: Mapping[str, np.ndarray]) -> None:
+        """Put other sounds in place of those shown; those that are alike stay, playing or not."""
+        cut = {title: np.asarray(sound)[: round(self.longest * SAMPLE_RATE)] for title, sound in sounds.items()}
+        levels = [plots.spectrogram_levels(sound, scale=self.scale).max(initial=0) for sound in cut.values()]
+        brightest = max(levels, default=0) or 1.0
+        self.seconds_shown = max((len(sound) for sound in cut.values()), default=0) / SAMPLE_RATE
+        peak = max((float(np.abs(sound).max(initial=0)) for sound in cut.values()), default=0) * self.gain
+        said = f"loudness {20 * np.log10(self.gain):+.1f} dB for all" if self.gain != 1 else ""
+        said += f", peak {peak:.1f}: clipped" if peak > 1.005 else ""
+        columns = [self._column(title, sound, brightest) for title, sound in cut.items()]
+        with self.hold_sync():
+            self.seconds, self.said, self.columns = self.seconds_shown, said.removeprefix(", "), columns
+
+    def _column(self, title: str, sound: np.ndarray, brightest: float) -> dict:
+        """Return what the page needs of one sound; drawn anew only where something has changed."""
+        drawn = f"{title} {self.gain} {self.scale} {brightest:.5g} {self.seconds_shown}".encode()
+        key = hashlib.sha1(drawn + np.ascontiguousarray(sound).tobytes()).hexdigest()
+        for column in self.columns:
+            if column["key"] == key:
+                return column
+        file = "".join(c if c.isalnum() or c in "-." else "_" for c in title) + ".flac"
+        picture = spectrogram_picture(sound, self.seconds_shown, self.scale, brightest)
+        return {"title": title, "sound": flac(sound, self.gain), "picture": picture, "file": file, "key": key}
+
+    def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict] | dict:
+        """Return the widget, and for pages without a kernel the pictures side by side."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data and self.columns:
+            data["image/png"] = still({column["title"]: column["picture"] for column in self.columns})
+        return bundle
 
 
-def players(sounds: dict[str, np.ndarray]) -> None:
-    """Show a player for each sound by its name, all with the one gain that brings the loudest peak to 0.9."""
-    peak = max((float(np.abs(sound).max(initial=0)) for sound in sounds.values()), default=0)
-    for title, sound in sounds.items():
-        player(sound, title, 0.9 / peak if peak > 0 else 1.0)
+def compare(
+    sounds: Mapping[str, np.ndarray], gain: float | str = 1.0, scale: str = "log", longest: float = LONGEST
+) -> Comparison:
+    """Return players side by side of sounds float (samples,) by their titles, the first `longest` seconds of each.
+
+    gain: of all sounds alike, or "peak": the one that brings the loudest peak to 0.9. scale: the pictures' scale of
+    frequency, "log" or "linear".
+    """
+    if gain == "peak":
+        peak = max((float(np.abs(sound).max(initial=0)) for sound in sounds.values()), default=0)
+        gain = 0.9 / peak if peak > 0 else 1.0
+    return Comparison(sounds, float(gain), scale, longest)
+
+
+def spectrogram_picture(sound: np.ndarray, seconds: float, scale: str, brightest: float, dpi: int = 80) -> bytes:
+    """Return a sound's spectrogram over `seconds` as the bytes of a PNG, its axes where AXES says."""
+    figure = Figure(figsize=SIZE, dpi=dpi)
+    ax = figure.add_axes(AXES)
+    plots.spectrogram(sound, ax=ax, scale=scale, brightest=brightest)
+    ax.set(xlim=(0, seconds or 1), facecolor="black")
+    return plots.png(figure, dpi)
+
+
+def still(pictures: Mapping[str, bytes]) -> bytes:
+    """Return pictures (PNG) with their titles beside each other, two to three in a row, as one PNG."""
+    opened = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures.values()]
+    columns = min(len(opened), 3 if len(opened) not in (2, 4) else 2)
+    width, height = opened[0].width, opened[0].height + 24
+    sheet = Image.new("RGB", (columns * width, -(-len(opened) // columns) * height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for i, (title, picture) in enumerate(zip(pictures, opened, strict=True)):
+        x, y = i % columns * width, i // columns * height
+        pen.text((x + AXES[0] * width, y + 4), title, "black", font)
+        sheet.paste(picture, (x, y + 24))
+    buffer = io.BytesIO()
+    sheet.quantize(128).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

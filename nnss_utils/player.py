@@ -4,8 +4,10 @@ Only what is heard is computed: a voice that was made before is taken from memor
 damper has silenced it.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from itertools import count
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from nnss_utils.inference import Tiling, predict_spectra, resynthesize
 from nnss_utils.instrument import velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.modelfile import TrainedModel
-from nnss_utils.spectral import frame_count, lead
+from nnss_utils.spectral import SAMPLE_RATE, frame_count, lead
 from nnss_utils.voices import Voices, voice_inputs
 
 FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
@@ -22,6 +24,7 @@ PROBE = Note(0.0, 0.25, 0)  # a short note, loud when it ends: how long its key 
 MOST_FRAMES = 512  # of one voice that are resynthesized at a time
 TONES = 2**23  # samples of tones that are remembered, 34 MB
 REMEMBERED = 64_000_000  # bytes of voices that are remembered
+AHEAD = 2 * SAMPLE_RATE  # samples of tone that are made for a key that is held; then twice as many, and so on
 
 Key = tuple[int, int, int]  # pitch, velocity, samples held: notes alike in these sound alike
 
@@ -49,6 +52,42 @@ class VoicePlayer:
     def play(self, note: Note) -> np.ndarray:
         """Return one note's sound from its start on, float32 (samples,); raises `InputError` if out of range."""
         return next(self.voices([note]))[1]
+
+    def sustain(self, pitch: int, velocity: int = 100) -> Iterator[np.ndarray]:
+        """Yield the sound of a key that is held, float32 (samples,) pieces from its note-on on, without end.
+
+        Each piece costs one small batch, whatever came before. Raises `InputError` if the pitch is out of range.
+        """
+        check_range([Note(0.0, 1.0, pitch)], self.model.low, self.model.high, f"the model {self.model.name}")
+        spectral, tiling = self.model.settings.spectral, self.tiling
+        o, step, tiles = spectral.oversampling, spectral.frame_step, tiling.rows[-1]
+        size = tiles * tiling.core * step // o
+        pending = np.zeros(size + spectral.frame_length // o + lead(spectral) // o, np.float32)
+        at = -lead(spectral) // o  # where the next piece's first frame begins
+        for number in count():
+            key = pitch, velocity, -number - 1  # no note is held for less than one sample
+            piece = self.made.get(key)
+            if piece is None:
+                end = at + size + spectral.frame_length  # no frame of this piece reaches it
+                length = AHEAD * 2 ** max(0, math.ceil(math.log2(end / AHEAD)))
+                self.tones.add([(pitch, length)])
+                offsets = at + size // tiles * np.arange(tiles) - tiling.context * step // o
+                voices = Voices(*np.repeat([[pitch], [velocity], [length]], tiles, axis=1))
+                spectra = np.concatenate(self._predict(voices, offsets))
+                piece = resynthesize(spectra, spectral) * np.float32(velocity_gain(velocity))
+                if number == 0:  # what every stroke of this key begins with
+                    self._remember(key, piece)
+            pending[: len(piece)] += piece
+            yield pending[max(0, -at) : size].copy()
+            at += size
+            pending[:-size] = pending[size:].copy()
+            pending[-size:] = 0
+
+    def tail(self, pitch: int, velocity: int, held: int, begin: int) -> np.ndarray:
+        """Return the sound of a key held for `held` samples from its sample `begin` on, float32 (samples,)."""
+        self._find_tails({pitch} - set(self.tails))
+        _, sound = next(self._make([(pitch, velocity, held)], self.tails, begin))
+        return sound[begin:] * np.float32(velocity_gain(velocity))
 
     def voices(self, notes: Iterable[Note]) -> Iterator[tuple[Key, np.ndarray]]:
         """Yield each distinct note's key and sound, float32 (samples,) from its start on, one after the other."""
@@ -82,10 +121,17 @@ class VoicePlayer:
             heard = np.flatnonzero(np.abs(sound[held:]) > FLOOR)
             self.tails[pitch] = min(release, int(heard[-1]) + 1 if len(heard) else 1)
 
+    def _predict(self, voices: Voices, offsets: np.ndarray) -> np.ndarray:
+        """Return the spectra (voices, core, bins) of one tile of each voice, `offsets` samples after its note-on."""
+        settings, frames = self.model.settings, self.tiling.frames
+        inputs = voice_inputs(voices, offsets, self.tones, settings, frames, self.model.longest)
+        inputs.pop("gain")
+        return predict_spectra(self.model, inputs)
+
     def _make(self, keys: list[Key], tails: dict[int, int], begin: int = 0) -> Iterator[tuple[Key, np.ndarray]]:
         """Yield the sound of each key's voice before its gain; what lies before sample `begin` may be left out."""
-        settings, tiling = self.model.settings, self.tiling
-        spectral, core = settings.spectral, tiling.core
+        spectral, tiling = self.model.settings.spectral, self.tiling
+        core = tiling.core
         o, step = spectral.oversampling, spectral.frame_step
         before = lead(spectral)
         voices = Voices(*np.array(keys, np.int64).reshape(-1, 3).T)
@@ -99,9 +145,7 @@ class VoicePlayer:
         for batch in tiling.batches(tiles):
             rows, at = np.array(batch).T
             offsets = ((at - tiling.context) * step - before) // o
-            inputs = voice_inputs(voices[rows], offsets, self.tones, settings, tiling.frames, self.model.longest)
-            inputs.pop("gain")
-            for (v, at), spectra in zip(batch, predict_spectra(self.model, inputs), strict=True):
+            for (v, at), spectra in zip(batch, self._predict(voices[rows], offsets), strict=True):
                 if at == first:
                     sound = np.zeros(lengths[v], np.float32)
                 waiting.append(spectra[: counts[v] - at])

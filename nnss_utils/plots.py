@@ -23,6 +23,11 @@ LEVELS = "magma"
 COLUMNS, ROWS, SHADES = 320, 128, 24  # of a spectrogram's picture: notebooks stay small
 
 
+def use_style() -> None:
+    """Draw every figure from here on in the project's style (nnss.mplstyle): what a notebook calls first."""
+    plt.style.use(Path(__file__).with_name("nnss.mplstyle"))
+
+
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
     """Write a figure as a PNG, whole or not at all, and return the path."""
     with whole_file(path) as part:
@@ -53,23 +58,60 @@ def piano_roll(notes: Sequence[Note], ax: Axes | None = None) -> tuple[Figure, A
 
 
 def spectrogram(
-    sound: np.ndarray, power: float = 1 / 8, top: float = 22050.0, title: str = "", ax: Axes | None = None
+    sound: np.ndarray,
+    power: float = 1 / 8,
+    top: float = 22050.0,
+    title: str = "",
+    ax: Axes | None = None,
+    scale: str = "linear",
+    brightest: float | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw |STFT|^power of a sound (samples,), power 1/8 as in the seed's pictures, up to `top` Hz."""
+    """Draw |STFT|^power of a sound (samples,), power 1/8 as in the seed's pictures, up to `top` Hz.
+
+    scale: "linear" or "log" in frequency; brightest: the value of the last colour, of the sound itself if None.
+    """
     figure, ax = _axes(ax, (7, 2.8))
-    S = spectrogram_levels(sound, power)
-    extent = (0, len(sound) / SAMPLE_RATE, 0, SAMPLE_RATE / 2)
+    S = spectrogram_levels(sound, power, scale)
+    rows, columns = S.shape
+    edges = log_edges() if scale == "log" else np.linspace(0, SAMPLE_RATE / 2, rows + 1)
+    times = np.linspace(0, len(sound) / SAMPLE_RATE, columns + 1)
     colours = plt.get_cmap(LEVELS, SHADES)
-    ax.imshow(S, origin="lower", aspect="auto", cmap=colours, extent=extent, interpolation="nearest")
-    ax.set(xlabel="time, s", ylabel="Hz", title=title, ylim=(0, top))
+    if scale == "log":
+        ax.pcolormesh(times, edges, S, cmap=colours, vmin=0, vmax=brightest, rasterized=True)
+        ax.set_yscale("log")
+        ax.set_yticks(LOG_TICKS, [f"{f / 1000:g}k" if f >= 1000 else f"{f:g}" for f in LOG_TICKS])
+        ax.set_yticks([], minor=True)
+    else:
+        extent = (0, times[-1], 0, edges[-1])
+        ax.imshow(
+            S, origin="lower", aspect="auto", cmap=colours, extent=extent, interpolation="nearest", vmax=brightest
+        )
+    ax.set(xlabel="time, s", ylabel="Hz", title=title, ylim=(edges[0], min(top, edges[-1])))
     return figure, ax
 
 
-def spectrogram_levels(sound: np.ndarray, power: float = 1 / 8) -> np.ndarray:
+LOG_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+
+
+def log_edges() -> np.ndarray:
+    """Return the edges (ROWS + 1,) in Hz of a picture's rows on a logarithmic scale of frequency."""
+    return np.geomspace(40, SAMPLE_RATE / 2, ROWS + 1)
+
+
+def spectrogram_levels(sound: np.ndarray, power: float = 1 / 8, scale: str = "linear") -> np.ndarray:
     """Return |STFT|^power of a sound as a picture of about ROWS frequencies and COLUMNS times."""
     step = int(np.clip(len(sound) // COLUMNS, 64, 1024))
-    S = np.abs(stft(sound, Spectral(2048, step))) ** power
-    return _loudest(_loudest(S, max(1, len(S) // COLUMNS)).T, max(1, S.shape[1] // ROWS))
+    spectral = Spectral(4096 if scale == "log" else 2048, step, bins=0)
+    group = max(1, -(-len(sound) // step) // COLUMNS)
+    stretch = step * group * max(1, 2**20 // (step * group))  # samples at a time: memory does not grow with the sound
+    parts = [sound[at : at + stretch] for at in range(0, max(1, len(sound)), stretch)]
+    S = np.concatenate([_loudest(np.abs(stft(part, spectral)) ** power, group) for part in parts]).T
+    if scale != "log":
+        return _loudest(S, max(1, S.shape[0] // ROWS))
+    bins = log_edges() * spectral.frame_length / SAMPLE_RATE
+    first = np.minimum(np.round(bins).astype(int), len(S) - 1)
+    last = np.maximum(first[1:], first[:-1] + 1)
+    return np.stack([S[low:high].max(axis=0) for low, high in zip(first, last, strict=False)])
 
 
 def _loudest(values: np.ndarray, group: int) -> np.ndarray:

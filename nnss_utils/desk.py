@@ -1,0 +1,242 @@
+"""The page of notebook 10_play: a menu of networks, a piano to play, a recorder, and a place to drop MIDI files.
+
+What takes long (a piece, a recording's rendering) is done on a thread of its own, so that the piano goes on sounding.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+import ipywidgets
+import numpy as np
+from matplotlib.figure import Figure
+
+from nnss_utils import listening, metrics, plots
+from nnss_utils.errors import InputError
+from nnss_utils.evaluation import playable, read_notes
+from nnss_utils.instrument import grid_of, load_instrument, on_grid
+from nnss_utils.keyboard import Piano, Take
+from nnss_utils.menu import NetworkMenu, playable_models
+from nnss_utils.midi import Note, check_range, read_midi, write_midi
+from nnss_utils.modelfile import find_model, load_model
+from nnss_utils.paths import RENDERS, shown
+from nnss_utils.player import VoicePlayer
+from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils.synthesis import synthesize
+from nnss_utils.uploads import MOST_SECONDS, MidiDrop, check_piece, read_upload, received
+from nnss_utils.wav import write_wav
+
+
+class Stopped(Exception):
+    """The visitor asked to stop, or gave something else to do."""
+
+
+class Desk:
+    """All parts of the page, each a widget to display: `menu`, `keys`, `recorder`, `pieces` and `compared`."""
+
+    def __init__(self, model: str, velocity: int = 90, gain: float = 3.0, folder: Path = RENDERS) -> None:
+        """Make the page with the network called `model`; recordings are kept in folders of `folder`.
+
+        Raises `InputError` if there is no such network, or none that keys can play.
+        """
+        models = playable_models()
+        if model not in models:
+            find_model(model)  # raises if there is none at all
+            known = ", ".join(models) or "none"
+            raise InputError(f"model {model!r} can't be played by keys, only by 06_evaluation; those that can: {known}")
+        self.folder, self.gain = folder, gain
+        self.player = _player(model)
+        self.piano = Piano(self.player, velocity=velocity, gain=gain)
+        self.menu = NetworkMenu(models, model, self.use)
+        self.keys = _keys(self.piano)
+        self._make_recorder()
+        self._make_pieces()
+        self._piece: tuple[str, Sequence[Note]] | None = None  # the one that is shown
+        self._work: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def use(self, model: str) -> None:
+        """Play by another network from now on, and render the piece that is shown with it."""
+        self.player = _player(model)
+        self.piano.use(self.player)
+        if self._piece is not None:
+            self._begin(lambda: self._render(*self._piece))
+
+    # ---- the recorder
+
+    def _make_recorder(self) -> None:
+        self.record = ipywidgets.ToggleButton(description="record", icon="circle", tooltip="record what is played")
+        self.record_said = ipywidgets.HTML()
+        self.recorded = listening.Comparison({}, self.gain, longest=MOST_SECONDS)
+        self.record.observe(lambda change: self._start_take() if change["new"] else self._end_take(), names="value")
+        self.recorder = ipywidgets.VBox([ipywidgets.HBox([self.record, self.record_said]), self.recorded])
+
+    def _start_take(self) -> None:
+        self.record.description, self.piano.take = "stop", Take()
+        self.record_said.value = "recording: play"
+
+    def _end_take(self) -> None:
+        take, self.piano.take = self.piano.take, None
+        self.record.description = "record"
+        notes, pedal = take.notes() if take else ([], [])
+        if notes:
+            self._begin(lambda: self.keep(notes, pedal), self.record_said)
+        else:
+            self.record_said.value = "nothing was played"
+
+    def keep(self, notes: Sequence[Note], pedal: Sequence[tuple[float, float]] = ()) -> Path:
+        """Write what was played as played.mid and played.wav into a folder of its own, show both, return the folder.
+
+        The WAV is as loud as the page: the network's sound times `gain`, as float so that nothing is clipped.
+        """
+        stamp = f"played_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        folder = next(f for f in (self.folder / (stamp + f"-{n}" * (n > 1)) for n in range(1, 1000)) if not f.exists())
+        midi = write_midi(folder / "played.mid", notes, pedal=pedal)
+        heard = read_midi(midi)  # with what the pedal held
+        self.record_said.value = f"rendering {len(heard)} notes ..."
+        check_piece(heard)
+        sound = self._sound(heard)
+        wav = write_wav(folder / "played.wav", sound * np.float32(self.gain), "float").path
+        with self.recorded.hold_sync():
+            self.recorded.show({"what you played": sound})
+            self.recorded.files = [
+                {"name": path.name, "type": kind, "data": path.read_bytes()}
+                for path, kind in ((midi, "audio/midi"), (wav, "audio/wav"))
+            ]
+        self.record_said.value = f"{len(heard)} notes kept in {escape(shown(folder))}"
+        return folder
+
+    # ---- pieces
+
+    def _make_pieces(self) -> None:
+        self.drop = MidiDrop()
+        self.progress = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0, layout={"width": "20em"})
+        self.cancel = ipywidgets.Button(description="stop", disabled=True)
+        self.piece_said = ipywidgets.HTML()
+        self.roll = ipywidgets.Image(format="png", layout={"max_width": "560px", "display": "none"})
+        self.compared = listening.Comparison({}, self.gain, longest=MOST_SECONDS)
+        self.drop.on_msg(self._dropped)
+        self.cancel.on_click(lambda _: self._stop.set())
+        bar = ipywidgets.HBox([self.progress, self.cancel, self.piece_said])
+        self.pieces = ipywidgets.VBox([self.drop, bar, self.roll])
+
+    def _dropped(self, _: object, message: dict, buffers: list) -> None:
+        """Render the file that was dropped, or say why not."""
+        self._begin(lambda: self._render_upload(*received(message, buffers)))
+
+    def _render_upload(self, name: str, content: bytes) -> None:
+        self.piece_said.value = f"reading {escape(name)} ..."
+        self._render(name, read_upload(name, content))
+
+    def play(self, midi: str) -> None:
+        """Render a score of the project or a MIDI file of this machine, and show it as a dropped file is shown."""
+        notes = read_notes(midi)
+        check_piece(notes)
+        self.wait()
+        self._render(Path(midi).name, notes)
+        self.progress.value = 0.0
+
+    def _render(self, name: str, notes: Sequence[Note]) -> None:
+        """Show notes as a piano roll, and their sound by the network beside the instrument's."""
+        model = self.player.model
+        notes = on_grid(notes, grid_of(model.instrument))
+        check_range(notes, model.low, model.high, f"the model {model.name}")
+        self.piece_said.value = f"{escape(name)}: {len(notes)} notes"
+        sounds, fit = {"prediction (network)": self._sound(notes, self.progress)}, ""
+        if playable(model.instrument):
+            sounds["target (instrument)"] = load_instrument(model.instrument).render(notes)
+            length = max(map(len, sounds.values()))
+            sounds = {title: np.pad(sound, (0, length - len(sound))) for title, sound in sounds.items()}
+            prediction, target = sounds.values()
+            fit = f", correlation {metrics.correlation(target, prediction):.4f}"
+            fit += f", SNR {metrics.snr_db(target, prediction):.1f} dB"
+        self._check_stop()
+        peak = max(float(np.abs(sound).max(initial=0)) for sound in sounds.values())
+        self.compared.gain = min(self.gain, 0.9 / max(peak, 1e-9))  # of both, and shown
+        self.compared.show(sounds)
+        self.roll.value = roll_picture(notes, self.compared.seconds)
+        self.roll.layout.display = ""
+        self._piece = name, notes
+        self.piece_said.value = f"{escape(name)}: {len(notes)} notes, {self.compared.seconds:.1f} s{fit}"
+
+    # ---- work
+
+    def _sound(self, notes: Sequence[Note], progress: ipywidgets.FloatProgress | None = None) -> np.ndarray:
+        """Return the network's sound of notes; raises `Stopped` where the visitor wants no more."""
+        total = max(note.end for note in notes) * SAMPLE_RATE
+        blocks, done = [], 0
+        for block in synthesize(notes, self.player.model, progress=False):
+            self._check_stop()
+            blocks.append(block)
+            done += len(block)
+            if progress is not None:
+                progress.value = min(1.0, done / total)
+        return np.concatenate(blocks)
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+    def _begin(self, job: Callable[[], object], said: ipywidgets.HTML | None = None) -> None:
+        """Do a job on a thread of its own, after stopping the one before; its errors are said in the page."""
+        said = said or self.piece_said
+        self._stop.set()
+        self.wait()
+
+        def work() -> None:
+            self.cancel.disabled = False
+            try:
+                job()
+            except InputError as error:
+                said.value = _bad(str(error))
+            except Stopped:
+                said.value = "stopped"
+            except Exception as error:  # the page says it, and the log has the rest
+                said.value = _bad(f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                self.cancel.disabled = True
+                self.progress.value = 0.0
+
+        self._work = threading.Thread(target=work, daemon=True)
+        self._work.start()
+
+    def wait(self) -> None:
+        """Wait until what was begun is done or has stopped."""
+        if self._work is not None:
+            self._work.join()
+        self._stop.clear()
+
+
+def _player(model: str) -> VoicePlayer:
+    """Return a player of the network called `model`, warmed up."""
+    player = VoicePlayer(load_model(model))
+    player.warm_up()
+    return player
+
+
+def _keys(piano: Piano) -> ipywidgets.VBox:
+    """Return a piano under its velocity, pedal and volume."""
+    velocity = ipywidgets.IntSlider(piano.velocity, 1, 127, description="velocity")
+    pedal = ipywidgets.ToggleButton(description="pedal", tooltip="the sustain pedal; also the space bar")
+    volume = ipywidgets.FloatSlider(20 * np.log10(piano.gain), min=-20, max=20, step=1, description="volume, dB")
+    ipywidgets.link((velocity, "value"), (piano, "velocity"))
+    ipywidgets.link((pedal, "value"), (piano, "pedal"))
+    volume.observe(lambda change: piano.set_trait("gain", 10 ** (change["new"] / 20)), names="value")
+    return ipywidgets.VBox([ipywidgets.HBox([velocity, pedal, volume]), piano])
+
+
+def roll_picture(notes: Sequence[Note], seconds: float) -> bytes:
+    """Return the piano roll of notes over `seconds` as a PNG, its axes where the spectrograms have theirs."""
+    figure = Figure(figsize=listening.SIZE, dpi=80)
+    ax = figure.add_axes(listening.AXES)
+    plots.piano_roll(notes, ax)
+    ax.set(xlim=(0, seconds or 1))
+    return plots.png(figure)
+
+
+def _bad(text: str) -> str:
+    """Return one line of HTML that says what is wrong; nothing of it is markup."""
+    return f'<span style="color: var(--jp-error-color1, #b00020)">{escape(text)}</span>'

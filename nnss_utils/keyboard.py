@@ -1,0 +1,135 @@
+"""A piano in the page that a network plays (notebook 10_play): struck keys ask for sound, and what is played is kept.
+
+The page (browser/piano.js) joins the pieces that `Piano` answers with, to the sample: a note that is held and let go
+there is the note that `synthesis.render` makes.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import anywidget
+import numpy as np
+import traitlets
+
+from nnss_utils.errors import InputError, check_number
+from nnss_utils.listening import BROWSER, STYLE
+from nnss_utils.midi import Note
+from nnss_utils.player import VoicePlayer
+from nnss_utils.spectral import SAMPLE_RATE
+
+MOST_VOICES = 64  # that sound at once; the oldest is lost
+MOST_HELD = 25.0  # s that a key may be held
+
+
+@dataclass
+class Take:
+    """What is played while it is recorded: strokes of keys and of the pedal, in seconds of the page's clock."""
+
+    strokes: dict[int, list] = field(default_factory=dict)  # voice -> [pitch, velocity, struck, let go or None]
+    pedal: list[tuple[float, bool]] = field(default_factory=list)
+
+    def hear(self, message: dict) -> None:
+        """Keep what one message of the page says, if it is about keys or the pedal."""
+        kind, time = message["type"], message["time"]
+        if kind == "press":
+            self.strokes[message["id"]] = [message["pitch"], message["velocity"], time, None]
+        elif kind == "lift" and message["id"] in self.strokes:
+            self.strokes[message["id"]][3] = time
+        elif kind == "pedal":
+            self.pedal.append((time, message["down"]))
+
+    def notes(self) -> tuple[list[Note], list[tuple[float, float]]]:
+        """Return the notes from key down to key up and the pedal's (down, up), in seconds from the first note on.
+
+        Keys and a pedal that are still down end with what was last done.
+        """
+        if not self.strokes:
+            return [], []
+        times = [time for _, _, *span in self.strokes.values() for time in span if time is not None]
+        start, last = min(times), max(times + [time for time, _ in self.pedal])
+        notes = [
+            Note(struck - start, max(last if up is None else up, struck + 0.01) - start, pitch, velocity)
+            for pitch, velocity, struck, up in self.strokes.values()
+        ]
+        spans, down = [], None
+        for time, pressed in [*self.pedal, (last, False)]:
+            if pressed and down is None:
+                down = max(time, start)
+            elif not pressed and down is not None:
+                if time > down:
+                    spans.append((down - start, time - start))
+                down = None
+        return sorted(notes), spans
+
+
+class Piano(anywidget.AnyWidget):
+    """A piano to click on and to type on: every stroke is a voice that the network makes while it sounds."""
+
+    _esm, _css = BROWSER / "piano.js", STYLE
+    low = traitlets.Int(21).tag(sync=True)  # MIDI pitches of the first and the last key
+    high = traitlets.Int(108).tag(sync=True)
+    velocity = traitlets.Int(90, min=1, max=127).tag(sync=True)
+    pedal = traitlets.Bool(False).tag(sync=True)
+    gain = traitlets.Float(3.0).tag(sync=True)  # of the page's loudspeaker
+
+    def __init__(self, player: VoicePlayer, **traits: object) -> None:
+        """Make a piano that `player`, warmed up, sounds; traits: velocity, pedal, gain."""
+        super().__init__(**traits)
+        self.take: Take | None = None  # while it is recorded
+        self._lock = threading.Lock()  # messages may come on another thread than cells
+        self.use(player)
+        self.on_msg(self._hear)
+
+    def use(self, player: VoicePlayer) -> None:
+        """Sound by another player from now on."""
+        with self._lock:
+            self.player = player
+            self._voices: OrderedDict[int, tuple[int, int, Iterator[np.ndarray]]] = OrderedDict()
+        self.low, self.high = player.model.low, player.model.high
+
+    def _hear(self, _: object, message: dict, buffers: list) -> None:
+        """Answer a message of the page; bad ones get one line back and change nothing."""
+        try:
+            with self._lock:
+                check_message(message)
+                if self.take is not None:
+                    self.take.hear(message)
+                if message["type"] in ("ready", "press", "more", "release"):
+                    self.send(*self._answer(message))
+        except InputError as error:
+            self.send({"type": "said", "text": str(error)})
+
+    def _answer(self, message: dict) -> tuple[dict, list[bytes]]:
+        """Return the answer to a stroke and the sound that goes with it, float32 as bytes."""
+        if message["type"] == "ready":  # all that a stroke needs is used once, on the thread that messages come on
+            return {"type": "rehearsed"}, [next(self.player.sustain(self.low, self.velocity)).tobytes()]
+        kind, voice = message["type"], message["id"]
+        if kind == "press":
+            pitch, velocity = message["pitch"], message["velocity"]
+            self._voices[voice] = pitch, velocity, self.player.sustain(pitch, velocity)
+            while len(self._voices) > MOST_VOICES:
+                self._voices.popitem(last=False)
+        if voice not in self._voices:
+            return {"type": "lost", "id": voice}, []
+        if kind == "release":
+            pitch, velocity, _ = self._voices.pop(voice)
+            begin = max(0, message["held"] - message["fade"])
+            sound = self.player.tail(pitch, velocity, message["held"], begin)
+            return {"type": "tail", "id": voice, "begin": begin}, [sound.tobytes()]
+        return {"type": "piece", "id": voice}, [next(self._voices[voice][2]).tobytes()]
+
+
+def check_message(message: dict) -> None:
+    """Raise `InputError` unless a message of the page has what its kind needs, within bounds."""
+    bounds = {"time": (0, 1e9), "id": (0, 2**53), "pitch": (0, 127), "velocity": (1, 127)}
+    bounds |= {"held": (1, MOST_HELD * SAMPLE_RATE), "fade": (0, SAMPLE_RATE)}
+    needed = {"press": ("id", "pitch", "velocity"), "more": ("id",), "release": ("id", "held", "fade"),
+              "lift": ("id",), "pedal": (), "ready": ()}  # fmt: skip
+    if not isinstance(message, dict) or message.get("type") not in needed:
+        raise InputError("the piano was sent a message it doesn't know; reload the page")
+    for name in (*needed[message["type"]], "time"):
+        check_number(name, message.get(name), *bounds[name], integer=name != "time")
+    if message["type"] == "pedal" and not isinstance(message.get("down"), bool):
+        raise InputError("the pedal is down or not; reload the page")
