@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup run test bench lab lock clean notebooks
+.PHONY: help setup run test bench lab app lock clean notebooks
 
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 18
@@ -30,6 +30,9 @@ test: $(READY)  ## ruff, pytest and every notebook with fast parameters
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --notebook-dir=. notebooks/01_codification.ipynb
+
+app: $(READY)  ## notebook 10_play as a web page of this machine: a piano played by the network
+	$(BIN)/voila notebooks/10_play.ipynb --token --Voila.ip=127.0.0.1 --VoilaConfiguration.file_allowlist="['(?!)']" --VoilaConfiguration.show_tracebacks=False $(if $(PORT),--port=$(PORT))
 
 bench: $(READY)  ## what is fast and what is not, beside the machine's own ceilings: under 10 minutes
 	$(BIN)/python -m nnss_utils.benchmark

@@ -20,6 +20,7 @@ from keras import layers as nn
 from keras import ops
 
 from nnss_utils import training
+from nnss_utils.batches import WORKERS, batches_ahead, on_device
 from nnss_utils.config import make_settings
 from nnss_utils.instrument import SampledPiano
 from nnss_utils.midi import Note, write_midi
@@ -148,7 +149,7 @@ def network(architecture: str, rounds: int = 8, steps: int = 12) -> dict:
     """Measure a step of an architecture as the project trains it, and what making its batches adds to it."""
     settings = make_settings(architecture=architecture)
     trainer, sampler = training.prepare(small_pair(), settings)
-    kept = training.on_device(sampler.batch(0))
+    kept = on_device(sampler.batch(0))
     for _ in range(2):
         float(trainer.step(kept))
     ceilings, measured, echo = Ceilings(), [], settings.training.echo
@@ -158,10 +159,10 @@ def network(architecture: str, rounds: int = 8, steps: int = 12) -> dict:
             loss = trainer.step(next(batches))
         float(loss)
 
-    with ThreadPoolExecutor(training.WORKERS) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         for _ in range(rounds):
             seconds = timed(lambda: run(repeat(kept))) / steps
-            with closing(training.batches_ahead(pool, sampler, 0, 10**9, echo)) as batches:
+            with closing(batches_ahead(pool, sampler, 0, 10**9, echo)) as batches:
                 for _ in range(2 * echo):  # the first ones are waited for
                     trainer.step(next(batches))
                 piped = (
@@ -210,7 +211,7 @@ def length(seconds: int, steps: int = 40) -> dict:
         training.fingerprint(settings, pair)
         trainer, sampler = training.prepare(pair, settings)
         start_up = time.perf_counter() - begun
-    take = lambda n: float(trainer.step(training.on_device(sampler.batch(n))))  # noqa: E731
+    take = lambda n: float(trainer.step(on_device(sampler.batch(n))))  # noqa: E731
     take(0)
     taken = [timed(lambda n=n: take(n)) for n in range(1, steps)]
     return {"seconds": seconds, "start_up": start_up, "step": float(np.median(taken)), "peak_mb": status_mb("VmHWM")}
@@ -234,10 +235,10 @@ def streaming(oversampling: int, steps: int = 3) -> dict:
     """Measure the seed's own configuration (frame_step 1), oversampled or not: frames a second, disk and memory."""
     settings = make_settings(preset="seed", oversampling=oversampling, frame_length=2048 * oversampling)
     trainer, sampler = training.prepare(small_pair(), settings)
-    float(trainer.step(training.on_device(sampler.batch(0))))
+    float(trainer.step(on_device(sampler.batch(0))))
     before = _written()
     made = timed(lambda: sampler.batch(1))
-    seconds = timed(lambda: [float(trainer.step(training.on_device(sampler.batch(n)))) for n in range(steps)]) / steps
+    seconds = timed(lambda: [float(trainer.step(on_device(sampler.batch(n)))) for n in range(steps)]) / steps
     frames = settings.training.batch * settings.training.frames
     return {
         "frames_s": frames / seconds,

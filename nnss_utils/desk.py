@@ -67,8 +67,8 @@ class Desk:
     # ---- the recorder
 
     def _make_recorder(self) -> None:
-        self.record = ipywidgets.ToggleButton(description="record", icon="circle", tooltip="record what is played")
-        self.record_said = ipywidgets.HTML()
+        self.record = ipywidgets.ToggleButton(description="record", tooltip="record what is played")
+        self.record_said = ipywidgets.HTML().add_class("nnss-record-said")
         self.recorded = listening.Comparison({}, self.gain, longest=MOST_SECONDS)
         self.record.observe(lambda change: self._start_take() if change["new"] else self._end_take(), names="value")
         self.recorder = ipywidgets.VBox([ipywidgets.HBox([self.record, self.record_said]), self.recorded])
@@ -114,8 +114,9 @@ class Desk:
         self.drop = MidiDrop()
         self.progress = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0, layout={"width": "20em"})
         self.cancel = ipywidgets.Button(description="stop", disabled=True)
-        self.piece_said = ipywidgets.HTML()
+        self.piece_said = ipywidgets.HTML().add_class("nnss-piece-said")
         self.roll = ipywidgets.Image(format="png", layout={"max_width": "560px", "display": "none"})
+        self.roll.add_class("nnss-roll")
         self.compared = listening.Comparison({}, self.gain, longest=MOST_SECONDS)
         self.drop.on_msg(self._dropped)
         self.cancel.on_click(lambda _: self._stop.set())

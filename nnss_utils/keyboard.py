@@ -88,6 +88,7 @@ class Piano(anywidget.AnyWidget):
             self.player = player
             self._voices: OrderedDict[int, tuple[int, int, Iterator[np.ndarray]]] = OrderedDict()
         self.low, self.high = player.model.low, player.model.high
+        self.send({"type": "changed"})  # what the page has prepared is another network's
 
     def _hear(self, _: object, message: dict, buffers: list) -> None:
         """Answer a message of the page; bad ones get one line back and change nothing."""
@@ -96,18 +97,21 @@ class Piano(anywidget.AnyWidget):
                 check_message(message)
                 if self.take is not None:
                     self.take.hear(message)
-                if message["type"] in ("ready", "press", "more", "release"):
-                    self.send(*self._answer(message))
+                answer = self._answer(message)
+            if answer is not None:
+                self.send(*answer)
         except InputError as error:
             self.send({"type": "said", "text": str(error)})
 
-    def _answer(self, message: dict) -> tuple[dict, list[bytes]]:
-        """Return the answer to a stroke and the sound that goes with it, float32 as bytes."""
-        if message["type"] == "ready":  # all that a stroke needs is used once, on the thread that messages come on
-            return {"type": "rehearsed"}, [next(self.player.sustain(self.low, self.velocity)).tobytes()]
-        kind, voice = message["type"], message["id"]
+    def _answer(self, message: dict) -> tuple[dict, list[bytes]] | None:
+        """Return the answer to a message and the sound that goes with it, float32 as bytes; None if it wants none."""
+        kind, voice = message["type"], message.get("id")
+        pitch, velocity = message.get("pitch"), message.get("velocity")
+        if kind in ("lift", "pedal"):
+            return None
+        if kind == "prepare":  # a stroke that may come
+            return {**message, "type": "prepared"}, [next(self.player.sustain(pitch, velocity)).tobytes()]
         if kind == "press":
-            pitch, velocity = message["pitch"], message["velocity"]
             self._voices[voice] = pitch, velocity, self.player.sustain(pitch, velocity)
             while len(self._voices) > MOST_VOICES:
                 self._voices.popitem(last=False)
@@ -118,7 +122,8 @@ class Piano(anywidget.AnyWidget):
             begin = max(0, message["held"] - message["fade"])
             sound = self.player.tail(pitch, velocity, message["held"], begin)
             return {"type": "tail", "id": voice, "begin": begin}, [sound.tobytes()]
-        return {"type": "piece", "id": voice}, [next(self._voices[voice][2]).tobytes()]
+        piece = next(self._voices[voice][2])
+        return None if message.get("prepared") else ({"type": "piece", "id": voice}, [piece.tobytes()])
 
 
 def check_message(message: dict) -> None:
@@ -126,7 +131,7 @@ def check_message(message: dict) -> None:
     bounds = {"time": (0, 1e9), "id": (0, 2**53), "pitch": (0, 127), "velocity": (1, 127)}
     bounds |= {"held": (1, MOST_HELD * SAMPLE_RATE), "fade": (0, SAMPLE_RATE)}
     needed = {"press": ("id", "pitch", "velocity"), "more": ("id",), "release": ("id", "held", "fade"),
-              "lift": ("id",), "pedal": (), "ready": ()}  # fmt: skip
+              "lift": ("id",), "pedal": (), "prepare": ("pitch", "velocity")}  # fmt: skip
     if not isinstance(message, dict) or message.get("type") not in needed:
         raise InputError("the piano was sent a message it doesn't know; reload the page")
     for name in (*needed[message["type"]], "time"):

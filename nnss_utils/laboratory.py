@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from nnss_utils import catalogue, metrics
+from nnss_utils.batches import batch_inputs
 from nnss_utils.checkpoint import Progress
 from nnss_utils.config import Settings
 from nnss_utils.errors import check_choice, check_number
@@ -33,7 +34,7 @@ from nnss_utils.sampling import Batch, PairSampler
 from nnss_utils.scores import scale_sequence
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.synthesis import render
-from nnss_utils.training import Trainer, batch_inputs, learning_rate, prepare, trained_model
+from nnss_utils.training import Trainer, learning_rate, prepare, trained_model
 
 FOLDER = RESULTS / "laboratory"
 SNAPSHOTS = 12  # looks at what is learnt, in equal ratios from 1/64 of the time to its end

@@ -8,10 +8,11 @@ callback (jupyterlab#19719).
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import anywidget
+import ipywidgets
 import numpy as np
 import soundfile
 import traitlets
@@ -46,18 +47,24 @@ class Comparison(anywidget.AnyWidget):
     files = traitlets.List().tag(sync=True)  # {name, type, data} of more downloads
 
     def __init__(
-        self, sounds: Mapping[str, np.ndarray], gain: float = 1.0, scale: str = "log", longest: float = LONGEST
+        self,
+        sounds: Mapping[str, np.ndarray],
+        gain: float = 1.0,
+        scale: str = "log",
+        longest: float = LONGEST,
+        reference: str = "",
     ) -> None:
-        """Show sounds (samples,) by their titles, all times `gain`; scale: of frequency, "log" or "linear"."""
+        """Show sounds (samples,) by their titles, parameters as of `compare`."""
         super().__init__()
-        self.gain, self.scale, self.longest = gain, scale, longest
+        self.gain, self.scale, self.longest, self.reference = gain, scale, longest, reference
         self.show(sounds)
 
     def show(self, sounds: Mapping[str, np.ndarray]) -> None:
         """Put other sounds in place of those shown; those that are alike stay, playing or not."""
         cut = {title: np.asarray(sound)[: round(self.longest * SAMPLE_RATE)] for title, sound in sounds.items()}
-        levels = [plots.spectrogram_levels(sound, scale=self.scale).max(initial=0) for sound in cut.values()]
-        brightest = max(levels, default=0) or 1.0
+        bright = [cut[self.reference]] if self.reference in cut else cut.values()
+        levels = (plots.spectrogram_levels(np.nan_to_num(sound), scale=self.scale).max(initial=0) for sound in bright)
+        brightest = float(max(levels, default=0)) or 1.0
         self.seconds_shown = max((len(sound) for sound in cut.values()), default=0) / SAMPLE_RATE
         peak = max((float(np.abs(sound).max(initial=0)) for sound in cut.values()), default=0) * self.gain
         said = f"loudness {20 * np.log10(self.gain):+.1f} dB for all" if self.gain != 1 else ""
@@ -77,39 +84,61 @@ class Comparison(anywidget.AnyWidget):
         picture = spectrogram_picture(sound, self.seconds_shown, self.scale, brightest)
         return {"title": title, "sound": flac(sound, self.gain), "picture": picture, "file": file, "key": key}
 
+    def still(self) -> bytes:
+        """Return the pictures side by side as one PNG: what a page without a kernel shows."""
+        return side_by_side({column["title"]: column["picture"] for column in self.columns})
+
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict] | dict:
-        """Return the widget, and for pages without a kernel the pictures side by side."""
+        """Return the widget, and the pictures for pages without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data and self.columns:
-            data["image/png"] = still({column["title"]: column["picture"] for column in self.columns})
+            data["image/png"] = self.still()
         return bundle
 
 
 def compare(
-    sounds: Mapping[str, np.ndarray], gain: float | str = 1.0, scale: str = "log", longest: float = LONGEST
+    sounds: Mapping[str, np.ndarray],
+    gain: float | str = 1.0,
+    scale: str = "log",
+    longest: float = LONGEST,
+    reference: str = "",
 ) -> Comparison:
     """Return players side by side of sounds float (samples,) by their titles, the first `longest` seconds of each.
 
     gain: of all sounds alike, or "peak": the one that brings the loudest peak to 0.9. scale: the pictures' scale of
-    frequency, "log" or "linear".
+    frequency, "log" or "linear". reference: the title of the sound whose loudest moment has the brightest colour in
+    all pictures; empty: the loudest sound.
     """
     if gain == "peak":
         peak = max((float(np.abs(sound).max(initial=0)) for sound in sounds.values()), default=0)
         gain = 0.9 / peak if peak > 0 else 1.0
-    return Comparison(sounds, float(gain), scale, longest)
+    return Comparison(sounds, float(gain), scale, longest, reference)
+
+
+class Pictured(ipywidgets.VBox):
+    """Widgets that stand for a picture where there is no kernel."""
+
+    def __init__(self, children: Sequence[ipywidgets.Widget], picture: Callable[[], bytes]) -> None:
+        """Show `children`; picture: what returns the PNG that stands for them."""
+        super().__init__(children)
+        self.picture = picture
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict:
+        """Return the widgets and the picture."""
+        return {**super()._repr_mimebundle_(**kwargs), "image/png": self.picture()}
 
 
 def spectrogram_picture(sound: np.ndarray, seconds: float, scale: str, brightest: float, dpi: int = 80) -> bytes:
     """Return a sound's spectrogram over `seconds` as the bytes of a PNG, its axes where AXES says."""
     figure = Figure(figsize=SIZE, dpi=dpi)
     ax = figure.add_axes(AXES)
-    plots.spectrogram(sound, ax=ax, scale=scale, brightest=brightest)
+    plots.spectrogram(np.nan_to_num(sound), ax=ax, scale=scale, brightest=brightest)
     ax.set(xlim=(0, seconds or 1), facecolor="black")
     return plots.png(figure, dpi)
 
 
-def still(pictures: Mapping[str, bytes]) -> bytes:
+def side_by_side(pictures: Mapping[str, bytes]) -> bytes:
     """Return pictures (PNG) with their titles beside each other, two to three in a row, as one PNG."""
     opened = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures.values()]
     columns = min(len(opened), 3 if len(opened) not in (2, 4) else 2)

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import math
-import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from keras import ops
 from tqdm.auto import tqdm
 
 from nnss_utils import models
+from nnss_utils.batches import WORKERS, batch_inputs, batches_ahead, on_device
 from nnss_utils.catalogue import ARCHITECTURES, LOSSES, SOUND_LOSSES
 from nnss_utils.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
 from nnss_utils.config import Settings
@@ -31,7 +32,6 @@ from nnss_utils.wav import unload
 CHECKPOINT_SECONDS = 60
 VALIDATION_STEPS = 50
 READ_STEPS = 10  # between two looks at the losses
-WORKERS = max(1, (os.cpu_count() or 1) // 4)  # threads that make batches beside the network's own
 WARM_UP_STEPS = 30
 SLACK = 0.15  # part of the time by which steps may lag before the clock sets the learning rate
 MIX_FLOOR = 1e-5  # magnitude (-100 dB): where voices cancel, a power's gradient would else drown all others
@@ -118,8 +118,18 @@ def learning_rate(settings: Settings, progress: Progress) -> float:
     return training.learning_rate * warm_up * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * done)))
 
 
-def train(pair: Pair, settings: Settings) -> TrainedModel:
-    """Train a network on a pair, save it under data/runs/NAME and return it.
+class Watch(Protocol):
+    """Who looks at a training while it goes on (monitor.TrainingView); the time of looking is not training's."""
+
+    def due(self, progress: Progress) -> bool:
+        """Return whether it is time to look."""
+
+    def __call__(self, progress: Progress, model: TrainedModel) -> None:
+        """Look."""
+
+
+def train(pair: Pair, settings: Settings, watch: Watch | None = None) -> TrainedModel:
+    """Train a network on a pair, save it under data/runs/NAME and return it; `watch` looks on, and changes nothing.
 
     An interrupted training of the same settings and pair goes on where it was. Raises `InputError` for a pair
     that can't teach, KeyboardInterrupt after an interruption (the checkpoint saved).
@@ -129,7 +139,13 @@ def train(pair: Pair, settings: Settings) -> TrainedModel:
     checkpoint = RUNS / settings.name / "checkpoint.npz"
     identity = fingerprint(settings, pair)
     progress = restore_checkpoint(checkpoint, network, trainer.optimizer, identity)
-    _loop(trainer, sampler, progress, checkpoint, identity)
+
+    def look(last: bool = False) -> None:
+        if watch is not None and (last or watch.due(progress)):
+            watch(progress, trained_model(trainer, sampler, pair, {}))
+
+    _loop(trainer, sampler, progress, checkpoint, identity, look)
+    look(last=True)
     summary = {
         "fingerprint": identity,
         "steps": progress.step,
@@ -217,7 +233,14 @@ def curves(progress: Progress) -> dict:
     }
 
 
-def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint: Path, identity: str) -> None:
+def _loop(
+    trainer: Trainer,
+    sampler: PairSampler,
+    progress: Progress,
+    checkpoint: Path,
+    identity: str,
+    look: Callable[[], None],
+) -> None:
     """Take steps until the settings' steps or seconds are done; batches are made ahead in a second thread."""
     settings = trainer.settings
     steps, seconds = settings.training.steps, settings.training.seconds
@@ -241,6 +264,9 @@ def _loop(trainer: Trainer, sampler: PairSampler, progress: Progress, checkpoint
             due = time.monotonic() - saved > CHECKPOINT_SECONDS
             if last or due or progress.step % READ_STEPS == 0:
                 _read(losses, progress, settings)
+                paused = time.monotonic()
+                look()
+                begun += time.monotonic() - paused
             if validation and (last or progress.step % VALIDATION_STEPS == 0):
                 value = float(trainer.test_on_batch(batch_inputs(validation), validation.target))
                 progress.validation.append((progress.step, value))
@@ -278,38 +304,3 @@ def _show(bar: tqdm, progress: Progress, settings: Settings) -> None:
     loss = f" loss {progress.train_loss[-1]:.5f}" if progress.train_loss else ""
     bar.set_postfix_str(f"step {progress.step}{loss}{validation}", refresh=False)
     bar.update(min(100.0, 100 * done) - bar.n)
-
-
-def batch_inputs(batch: Batch) -> dict:
-    """Return what the trainer is called with."""
-    return batch.inputs if batch.example is None else {**batch.inputs, "example": batch.example}
-
-
-def on_device(batch: Batch | None) -> Batch | None:
-    """Return a batch with its arrays as the backend's tensors, where the network computes."""
-    if batch is None:
-        return None
-    move = ops.convert_to_tensor
-    inputs = {name: move(value) for name, value in batch.inputs.items()}
-    return Batch(inputs, move(batch.target), None if batch.example is None else move(batch.example))
-
-
-def batch_number(step: int, echo: int) -> int:
-    """Return which batch a step uses: with echo 2 the steps 0, 1, 2, ... use the batches 0 1 0 1 2 3 2 3 ..."""
-    return step if echo == 1 else step // (2 * echo) * 2 + step % 2
-
-
-def batches_ahead(
-    pool: ThreadPoolExecutor, sampler: PairSampler, first: int, last: int, echo: int, depth: int = 3
-) -> Iterator[Batch]:
-    """Yield the batches of the steps first..last - 1, `depth` of them made and moved to the device ahead."""
-    made: dict[int, Future] = {}
-    for step in range(first, last):
-        wanted = {batch_number(n, echo): None for n in range(step, min(step + depth, last))}  # in order
-        made = {n: made.get(n) or pool.submit(_made, sampler, n) for n in wanted}
-        yield made[batch_number(step, echo)].result()
-
-
-def _made(sampler: PairSampler, number: int) -> Batch:
-    """Return a batch on the device."""
-    return on_device(sampler.batch(number))

@@ -69,7 +69,7 @@ class PhaseFigure:
         return path
 
 
-def phase_slider(picture: PhaseFigure, first: int = 12) -> ipywidgets.VBox:
+def phase_slider(picture: PhaseFigure, first: int = 12) -> listening.Pictured:
     """Return a slider over the bins and the picture of the one chosen."""
     slider = ipywidgets.IntSlider(
         first, 0, picture.spectral.bins - 1, description="bin", continuous_update=False, layout={"width": "60%"}
@@ -80,55 +80,26 @@ def phase_slider(picture: PhaseFigure, first: int = 12) -> ipywidgets.VBox:
         image.value = picture.draw(change["new"])
 
     slider.observe(show, names="value")
-    return ipywidgets.VBox([slider, image])
+    return listening.Pictured([slider, image], lambda: image.value)
 
 
-class NormalizationFigure:
-    """What a fixed error of the normalized spectrogram does to a sound: players, spectrograms and measures."""
+def normalization_slider(sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> listening.Pictured:
+    """Return sliders for the power and the error of a sound's (samples,) normalized spectrogram, and what they do.
 
-    def __init__(self, sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> None:
-        """Prepare for a sound (samples,); `gain` is that of every player, so that loudness compares."""
-        self.sound, self.spectral, self.gain = sound, spectral, gain
-        self.figure = Figure(figsize=(10, 3), layout="constrained")
-        left, right = self.figure.subplots(1, 2, sharey=True)
-        plots.spectrogram(sound, title="original", ax=left)
-        plots.spectrogram(sound, ax=right)
-        right.label_outer()
-        right.set_title("power 1/8")  # keeps its room
-        self.changed = right.images[0]
-        self.right = right
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine("none")
-
-    def answer(self, power: float | str, error_db: float, name: str = "") -> tuple[bytes, bytes, str]:
-        """Return the changed sound as MP3, both spectrograms as PNG, and the measures in words."""
-        sound = with_error(self.sound, power, error_db, self.spectral)
-        self.changed.set_data(plots.spectrogram_levels(sound))
-        self.right.set_title(f"power {name or power}, error {error_db:g} dB")
-        peak = float(np.abs(sound).max(initial=0)) * self.gain
-        said = f"SNR {metrics.snr_db(self.sound, sound):.1f} dB"
-        said += f", LSD {metrics.lsd_db(self.sound, sound):.1f} dB"
-        said += f", peak {peak:.1f}: clipped" if peak > 1 else ""
-        return listening.mp3(np.nan_to_num(sound), self.gain), plots.png(self.figure), said
-
-
-def normalization_slider(sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> ipywidgets.VBox:
-    """Return sliders for the power and the error, players of original and result, and their spectrograms."""
-    picture = NormalizationFigure(sound, spectral, gain)
+    `gain` is that of both players, so that loudness compares; both pictures have the original's colours.
+    """
     power = ipywidgets.SelectionSlider(options=list(POWERS), value="1/8", description="power", continuous_update=False)
     error = ipywidgets.IntSlider(-20, -60, 0, description="error, dB", continuous_update=False)
-    original = ipywidgets.Audio(value=listening.mp3(sound, gain), format="mpeg", autoplay=False, loop=False)
-    result = ipywidgets.Audio(format="mpeg", autoplay=False, loop=False)
-    image, said = ipywidgets.Image(format="png"), ipywidgets.Label()
+    said = ipywidgets.Label()
+    compared = listening.Comparison({}, gain, reference="original")
 
     def show(_: object = None) -> None:
-        result.value, image.value, said.value = picture.answer(POWERS[power.value], error.value, power.value)
+        changed = np.nan_to_num(with_error(sound, POWERS[power.value], error.value, spectral))
+        compared.show({"original": sound, "with the error": changed})
+        snr, lsd = metrics.snr_db(sound, changed), metrics.lsd_db(sound, changed)
+        said.value = f"power {power.value}, error {error.value} dB: SNR {snr:.1f} dB, LSD {lsd:.1f} dB"
 
     power.observe(show, names="value")
     error.observe(show, names="value")
     show()
-    players = [
-        ipywidgets.VBox([ipywidgets.Label("original"), original]),
-        ipywidgets.VBox([ipywidgets.Label("with the error"), result]),
-    ]
-    return ipywidgets.VBox([ipywidgets.HBox([power, error, said]), ipywidgets.HBox(players), image])
+    return listening.Pictured([ipywidgets.HBox([power, error, said]), compared], compared.still)

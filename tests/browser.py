@@ -27,6 +27,10 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync", "--mute-audio"]  # fmt: skip
 SHOTS = ROOT / "build" / "screenshots"
 NO_NEWS = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+LAB = {  # all cells are in the page, and in dark it is seen whether all can be read
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension/themes": {"theme": "JupyterLab Dark"},
+}
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 
 
@@ -45,6 +49,11 @@ def serving(command: list[str], home: Path, ready: str, token: str) -> Iterator[
     settings = home / "config" / "labconfig"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "page_config.json").write_text(json.dumps(NO_NEWS))
+    for plugin, chosen in LAB.items():
+        file = home / "settings" / f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(chosen))
+    folders["JUPYTERLAB_SETTINGS_DIR"] = str(home / "settings")
     environment = os.environ | folders | {"NNSS_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
     log = (home / "server.log").open("w")
     program = [sys.executable, "-m", *command, f"--port={port}"]

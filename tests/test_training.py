@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import small_settings
 
-from nnss_utils import training
+from nnss_utils import batches, training
 from nnss_utils.checkpoint import Progress, interruptible
 from nnss_utils.errors import InputError
 from nnss_utils.modelfile import load_model, run_file
@@ -169,9 +169,9 @@ def test_signals_are_left_alone_outside_the_main_thread():
 
 
 def test_echoed_batches_come_in_pairs_and_are_made_once(pair):
-    assert [training.batch_number(step, 2) for step in range(8)] == [0, 1, 0, 1, 2, 3, 2, 3]
-    assert [training.batch_number(step, 1) for step in range(3)] == [0, 1, 2]
-    assert [training.batch_number(step, 3) for step in range(8)] == [0, 1, 0, 1, 0, 1, 2, 3]
+    assert [batches.batch_number(step, 2) for step in range(8)] == [0, 1, 0, 1, 2, 3, 2, 3]
+    assert [batches.batch_number(step, 1) for step in range(3)] == [0, 1, 2]
+    assert [batches.batch_number(step, 3) for step in range(8)] == [0, 1, 0, 1, 0, 1, 2, 3]
     made = []
 
     class Sampler:
@@ -180,6 +180,38 @@ def test_echoed_batches_come_in_pairs_and_are_made_once(pair):
             return Batch({"number": np.float32([number])}, np.zeros(1, np.float32))
 
     with ThreadPoolExecutor(1) as pool:
-        drawn = [int(b.inputs["number"][0]) for b in training.batches_ahead(pool, Sampler(), 3, 10, 2)]
+        drawn = [int(b.inputs["number"][0]) for b in batches.batches_ahead(pool, Sampler(), 3, 10, 2)]
     assert drawn == [1, 2, 3, 2, 3, 4, 5]
     assert sorted(made) == [1, 2, 3, 4, 5]
+
+
+class Looker:
+    """Looks every time it may, for a thousand seconds of the training's clock."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock, self.steps, self.names = clock, [], set()
+
+    def due(self, progress: Progress) -> bool:
+        return progress.step >= 10
+
+    def __call__(self, progress: Progress, model) -> None:
+        self.clock[0] += 1000
+        self.steps.append(progress.step)
+        self.names.add(model.name)
+
+
+def test_a_watched_training_is_the_same_and_looking_costs_it_no_time(pair, monkeypatch):
+    clock = [0.0]
+
+    def tick() -> float:
+        clock[0] += 0.001
+        return clock[0]
+
+    monkeypatch.setattr(training.time, "monotonic", tick)
+    watch = Looker(clock)
+    watched = training.train(pair, small_settings(name="watched", steps=30, seconds=500), watch)
+    alone = training.train(pair, small_settings(name="watched", steps=30, seconds=500))
+    assert watch.steps == [10, 20, 30, 30] and watch.names == {"watched"}
+    for a, b in zip(watched.network.weights, alone.network.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert watched.training["seconds"] < 10

@@ -19,6 +19,8 @@ function make(parent, tag, attributes = {}, text = "") {
   return element;
 }
 
+const samplesOf = (view) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+
 // One stroke of a key: what of its sound has come, and where it stands in the audio clock.
 class Voice {
   constructor(piano, id, pitch, struck) {
@@ -43,6 +45,7 @@ class Voice {
       this.piano.started(this);
     }
     this.play(samples, this.begun + this.samples / RATE, this.gain);
+    this.piano.heard(samples);
     this.samples += samples.length;
     if (this.waiting) return this.release();
     if (this.released) return;
@@ -103,11 +106,14 @@ class Piano {
       this.midi.onclick = () => this.listen();
     }
     this.keys = new Map();
+    this.prepared = new Map(); // "pitch velocity" -> how the stroke begins: asked for before it may come
+    this.wanted = new Set();
+    this.root.onfocus = () => this.prepareTyped();
     this.root.onkeydown = (event) => this.typed(event, true);
     this.root.onkeyup = (event) => this.typed(event, false);
     this.root.onblur = () => this.letGo();
     this.board.onpointerdown = (event) => this.point(event);
-    this.board.onpointermove = (event) => event.buttons && this.point(event);
+    this.board.onpointermove = (event) => (event.buttons ? this.point(event) : this.hover(event));
     this.board.onpointerup = () => this.unpoint();
     this.board.onpointerleave = () => this.unpoint();
     this.board.onpointercancel = () => this.unpoint();
@@ -116,8 +122,8 @@ class Piano {
     this.volume = new GainNode(this.context, { gain: model.get("gain") });
     this.volume.connect(this.context.destination);
     this.layOut();
-    setTimeout(() => this.send({ type: "ready" }), 1000); // once the cell has ended: on the kernel's thread for messages
-    this.board.onpointerenter = () => this.context.resume();
+    // once the cell has ended: on the kernel's thread for messages
+    setTimeout(() => this.prepare([60]), 1000);
   }
 
   // ---- what is seen
@@ -195,24 +201,60 @@ class Piano {
     this.letGo();
     this.octave = octave;
     this.showHint();
+    this.prepareTyped();
   }
 
   async listen() {
     const access = await navigator.requestMIDIAccess().catch((error) => this.say(`no MIDI keyboard: ${error.message}`, true));
     if (!access) return;
     const hear = () => {
-      for (const input of access.inputs.values()) input.onmidimessage = (event) => this.heard(event);
+      for (const input of access.inputs.values()) input.onmidimessage = (event) => this.midiHeard(event);
       this.say(`MIDI keyboards: ${[...access.inputs.values()].map((input) => input.name).join(", ") || "none is connected"}`);
     };
     access.onstatechange = hear;
     hear();
   }
 
-  heard({ data: [status, pitch, value], timeStamp }) {
+  midiHeard({ data: [status, pitch, value], timeStamp }) {
     const kind = status & 0xf0;
     if (kind === 0x90 && value > 0) this.strike(pitch, value, timeStamp);
     else if (kind === 0x80 || kind === 0x90) this.lift(pitch);
     else if (kind === 0xb0 && pitch === 64) this.setPedal(value >= 64);
+  }
+
+  // ---- what may sound soon
+
+  hover(event) {
+    const pitch = Number(event.target.closest?.(".nnss-key")?.dataset.pitch);
+    clearTimeout(this.resting);
+    if (pitch) this.resting = setTimeout(() => this.prepare([pitch]), 20);
+  }
+
+  prepare(pitches) {
+    this.wanted = new Set([...pitches, ...this.wanted].filter((pitch) => this.keys.has(pitch)));
+    this.ask();
+  }
+
+  prepareTyped() {
+    this.prepare(COMPUTER_KEYS.map((_, step) => this.octave + step));
+  }
+
+  // one at a time, so that no stroke waits for many that may never come
+  ask() {
+    const velocity = this.model.get("velocity");
+    const [pitch] = [...this.wanted].filter((each) => !this.prepared.has(`${each} ${velocity}`));
+    this.wanted.delete(pitch);
+    if (pitch === undefined || this.asked > performance.now() - 2000) return;
+    this.asked = performance.now();
+    this.send({ type: "prepare", pitch, velocity });
+  }
+
+  keep({ pitch, velocity }, view) {
+    this.prepared.set(`${pitch} ${velocity}`, samplesOf(view));
+    if (this.prepared.size > 128) this.prepared.delete(this.prepared.keys().next().value);
+    this.root.dataset.prepared = this.prepared.size;
+    this.asked = undefined;
+    this.ask();
   }
 
   // ---- what sounds
@@ -229,8 +271,14 @@ class Piano {
     const voice = new Voice(this, this.count, pitch, struck);
     this.voices.set(voice.id, voice);
     this.down.set(pitch, voice);
-    this.send({ type: "press", id: voice.id, pitch, velocity });
+    const first = this.prepared.get(`${pitch} ${velocity}`);
+    this.send({ type: "press", id: voice.id, pitch, velocity, prepared: Boolean(first) });
+    if (first) voice.piece(first);
     this.show(pitch);
+  }
+
+  heard(samples) {
+    if (samples.some((sample) => sample !== 0)) this.root.dataset.pieces = Number(this.root.dataset.pieces ?? 0) + 1;
   }
 
   started(voice) {
@@ -279,7 +327,8 @@ class Piano {
 
   answered(message, buffers) {
     if (message.type === "said") return this.say(message.text, true);
-    if (message.type === "rehearsed") return this.rehearse(buffers[0]);
+    if (message.type === "changed") return this.prepared.clear();
+    if (message.type === "prepared") return this.keep(message, buffers[0]);
     const voice = this.voices.get(message.id);
     if (!voice) return;
     if (message.type === "lost") {
@@ -288,19 +337,10 @@ class Piano {
       this.voices.delete(voice.id);
       return;
     }
-    const view = buffers[0];
-    const samples = new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
-    if (samples.some((sample) => sample !== 0)) this.root.dataset.heard = Number(this.root.dataset.heard ?? 0) + 1;
+    const samples = samplesOf(buffers[0]);
     if (message.type === "piece") return voice.piece(samples);
     voice.tail(samples, message.begin);
     this.voices.delete(voice.id);
-  }
-
-  // play silence the way that sound will go: what a browser does for the first time takes it tens of milliseconds
-  rehearse(view) {
-    const voice = new Voice(this, 0, 0, performance.now());
-    voice.play(new Float32Array(view.byteLength / 4), this.context.currentTime, voice.gain);
-    this.root.dataset.ready = "true";
   }
 
   destroy() {
@@ -315,7 +355,8 @@ export default {
     const laidOut = () => piano.layOut();
     const pedal = () => piano.pedalChanged();
     const gain = () => (piano.volume.gain.value = model.get("gain"));
-    const listeners = { "msg:custom": heard, "change:low": laidOut, "change:high": laidOut, "change:pedal": pedal, "change:gain": gain };
+    const listeners = { "msg:custom": heard, "change:low": laidOut, "change:high": laidOut, "change:pedal": pedal, "change:gain": gain,
+      "change:velocity": () => piano.prepareTyped() };
     for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
     return () => {
       for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);

@@ -1,0 +1,80 @@
+"""What a training looks like while it goes on: the loss, and a test piece that fills in (notebook 05_train).
+
+Only where somebody can see it. Headless, a progress bar says all.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import ipywidgets
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from nnss_utils import plots
+from nnss_utils.checkpoint import Progress
+from nnss_utils.midi import Note
+from nnss_utils.modelfile import TrainedModel
+from nnss_utils.synthesis import render
+
+FIRST_LOOK = 2.0  # s of training
+SHARE = 0.06  # of the time that looking may take
+
+
+def in_page() -> bool:
+    """Return whether this kernel was started for a page (JupyterLab, Voila, VS Code), not by papermill or a shell."""
+    return any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID"))
+
+
+class TrainingView:
+    """A picture in the page, drawn anew as training goes on: the loss, and the test piece as the network plays it."""
+
+    def __init__(self, notes: Sequence[Note], target: np.ndarray | None = None) -> None:
+        """Look at `notes`, which must lie in the pair's range (none: the loss alone), beside their `target` sound."""
+        self.notes, self.target = list(notes), target
+        self.image = ipywidgets.Image(format="png", layout={"max_width": "1000px"})
+        self.next_look = FIRST_LOOK
+        self.looks = 0
+
+    def due(self, progress: Progress) -> bool:
+        """Return whether it is time to look."""
+        return progress.seconds >= self.next_look
+
+    def __call__(self, progress: Progress, model: TrainedModel) -> None:
+        """Draw the picture of where training stands; takes SHARE of the time."""
+        begun = time.monotonic()
+        sound = render(self.notes, model, progress=False) if self.notes else None
+        self.image.value = picture(progress, sound, self.target)
+        self.looks += 1
+        self.next_look = progress.seconds + max(FIRST_LOOK, (time.monotonic() - begun) / SHARE)
+
+
+def picture(progress: Progress, sound: np.ndarray | None, target: np.ndarray | None, dpi: int = 80) -> bytes:
+    """Return as a PNG the loss by step, and the spectrograms of the test piece by the network and the instrument."""
+    sounds = {"the network now": sound, "the instrument": target}
+    sounds = {title: each for title, each in sounds.items() if each is not None}
+    figure = Figure(figsize=(4 + 3.8 * len(sounds), 2.9), layout="constrained")
+    first, *axes = figure.subplots(1, 1 + len(sounds), squeeze=False)[0]
+    steps, losses = zip(*progress.validation, strict=True) if progress.validation else ((), ())
+    curves = {"train_curve": progress.train_loss, "validation_curve": {"step": steps, "loss": losses}}
+    plots.loss_curves(curves, first)
+    first.set_title(f"step {progress.step}, {progress.seconds:.0f} s")
+    brightest = max((plots.spectrogram_levels(each, scale="log").max(initial=0) for each in sounds.values()), default=1)
+    if target is not None:
+        brightest = plots.spectrogram_levels(target, scale="log").max()
+    for ax, (title, each) in zip(axes, sounds.items(), strict=True):
+        plots.spectrogram(each, title=title, ax=ax, scale="log", brightest=float(brightest) or 1.0)
+    return plots.png(figure, dpi)
+
+
+def view(notes: Sequence[Note], play: Callable[[Sequence[Note]], np.ndarray] | None = None) -> TrainingView | None:
+    """Show a `TrainingView` where somebody can see it, and return it; None where nobody can.
+
+    play: the instrument, whose sound of `notes` is shown beside the network's.
+    """
+    if not in_page():
+        return None
+    shown = TrainingView(notes, play(notes) if notes and play else None)
+    display(shown.image)
+    return shown
