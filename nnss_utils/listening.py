@@ -29,9 +29,13 @@ SIZE, AXES = (5.6, 2.6), (0.12, 0.18, 0.86, 0.76)  # of a picture in inches, of 
 
 
 def flac(sound: np.ndarray, gain: float = 1.0) -> bytes:
-    """Return a sound float (samples,) times `gain` as FLAC of 16 bits; beyond +-1 it is clipped, as players do."""
+    """Return a sound float (samples,) times `gain` as FLAC of 16 bits; beyond +-1 it is clipped, as players do.
+
+    No sound at all is one sample of silence: players refuse a file of none.
+    """
     buffer = io.BytesIO()
     part = np.clip(np.nan_to_num(np.asarray(sound, np.float32)) * np.float32(gain), -1, 1)
+    part = part if len(part) else np.zeros(1, np.float32)
     soundfile.write(buffer, part, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 

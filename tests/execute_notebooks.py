@@ -14,10 +14,21 @@ NOISE = (
 STRIP = ["--max-size", "250k", "--keep-count", "--keep-id", "--extra-keys", NOISE]
 
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def stilled(output: dict) -> dict:
+    """Return an output as a page without a kernel shows it: a widget that has a picture of itself is this picture."""
+    data = output.get("data", {})
+    if WIDGET in data and "image/png" in data:
+        del data[WIDGET]
+    return output
+
+
 def is_heard(output: dict) -> bool:
     """Return whether an output is a player or a widget: nothing that a repository's page can show."""
     data = output.get("data", {})
-    return "<audio" in str(data.get("text/html", "")) or "application/vnd.jupyter.widget-view+json" in data
+    return "<audio" in str(data.get("text/html", "")) or WIDGET in data
 
 
 def execute(path: Path) -> None:
@@ -28,9 +39,8 @@ def execute(path: Path) -> None:
         notebook = nbformat.read(done, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "code":
-                cell.outputs = [
-                    output for output in cell.outputs if not is_heard(output) and output.get("name") != "stderr"
-                ]
+                outputs = map(stilled, cell.outputs)
+                cell.outputs = [output for output in outputs if not is_heard(output) and output.get("name") != "stderr"]
         nbformat.write(notebook, done)
         subprocess.run([Path(sys.executable).parent / "nbstripout", *STRIP, done], check=True)
         done.replace(path)

@@ -58,28 +58,32 @@ def test_the_animation_is_whole_and_moves(tmp_path):
 
 def test_the_normalization_slider_changes_sound_picture_and_words():
     box = widgets.normalization_slider(SOUND, Spectral(2048, 512))
-    (power, error, said), (original, result), image = (
-        box.children[0].children,
-        box.children[1].children,
-        box.children[2],
-    )
-    players = [column.children[1] for column in (original, result)]
+    (power, error, said), compared = box.children[0].children, box.children[1]
     assert power.options == tuple(widgets.POWERS)
     seen = set()
+    original = compared.columns[0]
     for name in widgets.POWERS:
         power.value = name
-        sound, rate = soundfile.read(io.BytesIO(players[1].value))
+        result = compared.columns[1]
+        sound, rate = soundfile.read(io.BytesIO(result["sound"]))
         assert rate == SAMPLE_RATE and np.abs(sound).max() > 0.01
-        assert len(np.unique(pixels(image.value), axis=0)) > 50
-        seen.add((players[1].value, image.value, said.value))
+        assert len(np.unique(pixels(result["picture"]), axis=0)) > 50
+        seen.add((result["sound"], result["picture"], said.value))
     assert len(seen) == len(widgets.POWERS)
-    original_before = players[0].value
     error.value = -60
-    assert players[0].value == original_before and "SNR" in said.value
+    assert compared.columns[0] == original and "SNR" in said.value and "-60 dB" in said.value
+    assert [column["title"] for column in compared.columns] == ["original", "with the error"]
 
 
 def test_a_result_too_loud_is_said():
-    assert "clipped" in widgets.NormalizationFigure(SOUND, Spectral(), gain=30).answer(1.0, -20)[2]
+    assert "clipped" in widgets.normalization_slider(SOUND, Spectral(), gain=30).children[1].said
+
+
+def test_where_there_is_no_kernel_pictures_stand_for_the_sliders():
+    for box in (widgets.phase_slider(phase_figure()), widgets.normalization_slider(SOUND, Spectral(2048, 512))):
+        bundle = box._repr_mimebundle_()
+        assert "application/vnd.jupyter.widget-view+json" in bundle
+        assert len(np.unique(pixels(bundle["image/png"]), axis=0)) > 50
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5, 0.125, "log"])
