@@ -3,8 +3,10 @@
 The block diagram is the file list (notebook 01_codification draws it):
 
     midi, scores -> codification (tuning) -> voices -> spectral -> normalization -> models (recurrent)
-    instrument (samples, soundfont, pair, wav) -> sampling, losses -> training (checkpoint)
+    instrument (samples, soundfont, pair, wav) -> sampling, losses -> batches -> training (checkpoint, monitor)
     inference -> player (one voice) -> synthesis (a piece) -> metrics
+    listening (players for all notebooks); plots, charts, diagrams
+    desk (10_play): menu, keyboard, uploads; browser/ is what pages run
 
 What can be chosen by name is in catalogue (windows, losses, models). The laboratory trains any choice for equal
 time: comparisons (the rows) -> sweep -> laboratory (one row) -> claims (verdicts); phase and resolution measure

@@ -70,9 +70,9 @@ def main(names: list[str]) -> None:
     if failures:
         raise InputError("; ".join(failures))
     write_json(RESULT, result)
-    from nnss_utils import plots  # matplotlib is not needed by the parts
+    from nnss_utils import charts, plots  # matplotlib is not needed by the parts
 
-    figure, _ = plots.benchmark(result)
+    figure, _ = charts.benchmark(result)
     plots.save_figure(figure, PICTURE)
     print(f"{shown(RESULT)}, {shown(PICTURE)}: {minutes} minutes")
 

@@ -222,7 +222,8 @@ def _keys(piano: Piano) -> ipywidgets.VBox:
     """Return a piano under its velocity, pedal and volume."""
     velocity = ipywidgets.IntSlider(piano.velocity, 1, 127, description="velocity")
     pedal = ipywidgets.ToggleButton(description="pedal", tooltip="the sustain pedal; also the space bar")
-    volume = ipywidgets.FloatSlider(20 * np.log10(piano.gain), min=-20, max=20, step=1, description="volume, dB")
+    volume = ipywidgets.FloatSlider(20 * np.log10(piano.gain), min=-20, max=20, step=0.1, description="volume, dB")
+    volume.readout_format = ".1f"
     ipywidgets.link((velocity, "value"), (piano, "velocity"))
     ipywidgets.link((pedal, "value"), (piano, "pedal"))
     volume.observe(lambda change: piano.set_trait("gain", 10 ** (change["new"] / 20)), names="value")

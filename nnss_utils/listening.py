@@ -6,6 +6,7 @@ medium quality ends at 16 kHz). The pictures are Matplotlib's Figures, never pyp
 callback (jupyterlab#19719).
 """
 
+import base64
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -97,7 +98,7 @@ class Comparison(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data and self.columns:
-            data["image/png"] = self.still()
+            data["image/png"] = base64.b64encode(self.still()).decode()
         return bundle
 
 
@@ -130,7 +131,7 @@ class Pictured(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs: object) -> dict:
         """Return the widgets and the picture."""
-        return {**super()._repr_mimebundle_(**kwargs), "image/png": self.picture()}
+        return {**super()._repr_mimebundle_(**kwargs), "image/png": base64.b64encode(self.picture()).decode()}
 
 
 def spectrogram_picture(sound: np.ndarray, seconds: float, scale: str, brightest: float, dpi: int = 80) -> bytes:

@@ -20,8 +20,10 @@ def playable_models() -> dict[str, Settings]:
 
 
 def power_name(power: float | str) -> str:
-    """Return a normalization power as a fraction: "1/8"."""
-    return f"1/{1 / power:g}" if isinstance(power, float) and 0 < power < 1 else str(power)
+    """Return a normalization power as people write it: "1/8", "0.3", "log"."""
+    if isinstance(power, str):
+        return power
+    return f"1/{1 / power:g}" if power < 1 and (1 / power).is_integer() else f"{power:g}"
 
 
 def power_variants(models: Mapping[str, Settings], name: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from nnss_utils import plots
+from nnss_utils import charts, plots
 from nnss_utils.checkpoint import Progress
 from nnss_utils.midi import Note
 from nnss_utils.modelfile import TrainedModel
@@ -58,7 +58,7 @@ def picture(progress: Progress, sound: np.ndarray | None, target: np.ndarray | N
     first, *axes = figure.subplots(1, 1 + len(sounds), squeeze=False)[0]
     steps, losses = zip(*progress.validation, strict=True) if progress.validation else ((), ())
     curves = {"train_curve": progress.train_loss, "validation_curve": {"step": steps, "loss": losses}}
-    plots.loss_curves(curves, first)
+    charts.loss_curves(curves, first)
     first.set_title(f"step {progress.step}, {progress.seconds:.0f} s")
     brightest = max((plots.spectrogram_levels(each, scale="log").max(initial=0) for each in sounds.values()), default=1)
     if target is not None:

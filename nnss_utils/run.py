@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
 
-from nnss_utils import evaluation, plots, training
+from nnss_utils import charts, evaluation, plots, training
 from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.evaluation import piece_name
@@ -47,7 +47,7 @@ def _trained() -> TrainedModel:
         print(f"training: {shown(run_file(settings.name))} is up to date")
         return load_model(settings.name)
     model = training.train(pair, settings)
-    figure, _ = plots.loss_curves(read_json(RUNS / settings.name / "training.json"))
+    figure, _ = charts.loss_curves(read_json(RUNS / settings.name / "training.json"))
     plots.save_figure(figure, RUNS / settings.name / "loss.png")
     return model
 
@@ -86,7 +86,7 @@ def save_pictures(piece: evaluation.Piece, result: dict) -> None:
     sounds = {"target": piece.target, "prediction": piece.prediction}
     figures = {
         "spectrograms": plots.compare_spectrograms(sounds)[0],
-        "bands": plots.band_bars({"prediction": result, **result["references"]})[0],
+        "bands": charts.band_bars({"prediction": result, **result["references"]})[0],
         "onset": plots.waveforms(sounds, piece.notes[0].start, 0.06)[0],
     }
     for name, figure in figures.items():

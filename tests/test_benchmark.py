@@ -5,7 +5,7 @@ import json
 import keras
 import pytest
 
-from nnss_utils import bench_training, benchmark, features, plots, readme
+from nnss_utils import bench_training, benchmark, charts, features, readme
 from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.models import mask_dense, mask_keyed
@@ -42,7 +42,7 @@ def test_the_table_tells_what_was_measured_and_the_picture_has_it():
     assert table.count("\n") > 20 and f"{result['parts']['lstm_256']['ratio']:.2f} times" in table
     few = benchmark.table({"parts": {"lstm_256": result["parts"]["lstm_256"]}})
     assert "1000" not in few and few.count("BLSTM of 256") == 3
-    _, axes = plots.benchmark(result)
+    _, axes = charts.benchmark(result)
     assert axes.shape == (2, 2) and len(axes[0, 0].patches) == 6
     assert all(line.get_ydata().min() > 0 for ax in (axes[0, 1], axes[1, 1]) for line in ax.lines)
 

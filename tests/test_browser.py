@@ -4,6 +4,7 @@ JupyterLab and Voila are started on loopback with a token. Screenshots are kept 
 README are copies.
 """
 
+import dataclasses
 import io
 import shlex
 import subprocess
@@ -32,6 +33,7 @@ from browser import (
 from prepare_notebooks import fast_parameters
 
 from nnss_utils.midi import Note, read_midi, write_midi
+from nnss_utils.modelfile import PRETRAINED, load_model, save_model
 
 pytestmark = [
     pytest.mark.browser,
@@ -67,10 +69,20 @@ def lab(tmp_path_factory):
         yield address, token
 
 
+def save_variant(path) -> None:
+    """Write a model that differs from the shipped one by its normalization power: it sounds, but not like a piano."""
+    shipped = load_model(str(PRETRAINED))
+    training = dataclasses.replace(shipped.settings.training, power=0.45)
+    settings = dataclasses.replace(shipped.settings, name="variant", training=training)
+    path.parent.mkdir(parents=True)
+    save_model(path, dataclasses.replace(shipped, settings=settings))
+
+
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     """What `make app` serves: (address, token)."""
     home, token = tmp_path_factory.mktemp("app"), new_token()
+    save_variant(home / "data" / "runs" / "variant" / "model.keras")
     recipe = subprocess.run(["make", "-n", "-o", ".venv/.ready", "app"], cwd=ROOT, capture_output=True, text=True)
     words = shlex.split(recipe.stdout.splitlines()[-1])
     assert words[0] == ".venv/bin/voila" and words[2] == "--token" and "--Voila.ip=127.0.0.1" in words
@@ -79,10 +91,14 @@ def app(tmp_path_factory):
         yield address, token
 
 
-def run_all(browser, lab, stem: str, shown: str):
-    """Open a notebook in JupyterLab, run all of its cells, and return its page and what goes wrong in it."""
+def run_all(browser, lab, stem: str, shown: str, script: str = ""):
+    """Open a notebook in JupyterLab, run all of its cells, and return its page and what goes wrong in it.
+
+    shown: a selector of what must appear; script: what the page runs before all else.
+    """
     address, token = lab
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.add_init_script(script)
     errors = Errors(page)
     for attempt in (1, 2):  # about one launch in seven never shows its widgets
         page.goto(f"{address}/lab/tree/{stem}.ipynb?token={token}&reset")
@@ -218,6 +234,27 @@ def play_the_piano(page) -> list[float]:
     return latencies
 
 
+FAKE_MIDI = """navigator.requestMIDIAccess = async () =>
+    (window.fakeMidi = { inputs: new Map([["1", { name: "fake keyboard" }]]), onstatechange: null });"""
+
+
+def play_a_midi_keyboard(page) -> None:
+    """Strike a key of a MIDI keyboard (FAKE_MIDI) with its pedal down, and let both go."""
+    piano = page.locator(".nnss-piano")
+    piano.get_by_role("button", name="MIDI keyboard").click()
+    page.wait_for_function("() => document.querySelector('.nnss-said').textContent.includes('fake keyboard')")
+    send = "data => fakeMidi.inputs.get('1').onmidimessage({ data, timeStamp: performance.now() })"
+    before = int(state_of(piano)["sounds"])
+    page.evaluate(send, [0xB0, 64, 127])
+    page.evaluate(send, [0x90, 70, 33])
+    page.wait_for_function("([e, n]) => Number(e.dataset.sounds) > n", arg=[piano.element_handle(), before])
+    page.evaluate(send, [0x90, 70, 0])
+    page.wait_for_timeout(200)
+    assert state_of(piano)["sounding"] == "70"
+    page.evaluate(send, [0xB0, 64, 0])
+    page.wait_for_function("e => e.dataset.sounding === ''", arg=piano.element_handle())
+
+
 def upload(page, file, says: str) -> None:
     """Give a file to the page and wait for what it says of it."""
     page.locator('.nnss-drop input[type="file"]').set_input_files(file)
@@ -240,6 +277,53 @@ def check_piece(page, file, says: str) -> None:
     assert np.corrcoef(prediction, target)[0, 1] > 0.99
     assert all(colours(picture_of(page, each)) > 50 for each in box.locator("img").all())
     assert colours(blob(page, roll.get_attribute("src"))) > 10
+
+
+def show_all(page) -> None:
+    """Keep a picture of the whole page, a chord held on its piano."""
+    page.set_viewport_size({"width": 1200, "height": 1760})
+    page.locator(".nnss-piano").focus()
+    for key in "adg":
+        page.keyboard.down(key)
+    page.wait_for_timeout(500)
+    shoot(page, "10_app")
+    for key in "adg":
+        page.keyboard.up(key)
+    page.set_viewport_size({"width": 1300, "height": 1000})
+
+
+def another_power(page) -> None:
+    """Choose another normalization power: the piece that is shown and the piano sound by its network."""
+    audio = page.locator('[data-title="prediction (network)"] audio')
+    before, src = sound_of(page, audio), audio.get_attribute("src")
+    page.get_by_label("power").select_option(label="0.45")
+    changed(page, audio, "src", src)
+    assert np.abs(sound_of(page, audio) - before).max() > 0.01
+    strike(page, page.locator(".nnss-piano"), 60)
+    src = audio.get_attribute("src")
+    page.get_by_label("power").select_option(label="1/2")
+    changed(page, audio, "src", src)
+
+
+def keep_playing_while_a_piece_is_made(page, folder) -> None:
+    """Drop a piece of many voices (by the mouse, not the button), play the piano meanwhile, and stop it."""
+    notes = [Note(0.1 * i, 0.1 * i + 2, 30 + i % 60, 1 + i % 127) for i in range(3000)]
+    content = write_midi(folder / "many.mid", notes).read_bytes()
+    drop = """(place, bytes) => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], "many.mid"));
+        place.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    }"""
+    page.locator(".nnss-drop").evaluate(drop, list(content))
+    page.wait_for_function("() => document.querySelector('.nnss-piece-said').textContent.startsWith('many.mid: 3000')")
+    bar = page.locator(".progress-bar, .widget-hprogress .progress-bar").first
+    page.wait_for_function("bar => parseFloat(bar.style.width) > 0", arg=bar.element_handle(), timeout=30_000)
+    print(
+        "ms while a piece is made:",
+        [round(float(strike(page, page.locator(".nnss-piano"), p)["latency"])) for p in (55, 59)],
+    )
+    page.get_by_role("button", name="stop", exact=True).last.click()
+    page.wait_for_function("() => document.querySelector('.nnss-piece-said').textContent === 'stopped'", timeout=30_000)
 
 
 def record(page) -> None:
@@ -280,11 +364,16 @@ def test_the_piano_plays_in_jupyterlab(chromium, lab, tmp_path):
     page.close()
 
 
+WATCH_PICTURES = """window.seen = new Set();
+setInterval(() => document.querySelectorAll("img.widget-image").forEach((image) => window.seen.add(image.src)), 50);"""
+
+
 def test_training_shows_its_loss_and_the_piece_that_fills_in(chromium, lab):
-    page, errors = run_all(chromium, lab, "05_train", ".jp-OutputArea-output img.widget-image, .nnss-comparison")
+    page, errors = run_all(chromium, lab, "05_train", "img.widget-image, .nnss-comparison", WATCH_PICTURES)
     image = page.locator("img.widget-image").first
     image.scroll_into_view_if_needed()
     assert colours(picture_of(page, image)) > 50
+    assert page.evaluate("window.seen.size") >= 2  # drawn anew while it was trained
     shoot(page, "05_training")
     assert errors.said == []
     page.close()
@@ -293,12 +382,15 @@ def test_training_shows_its_loss_and_the_piece_that_fills_in(chromium, lab):
 def test_the_app_plays_and_survives_whatever_is_dropped_on_it(chromium, app, tmp_path):
     address, token = app
     page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+    page.add_init_script(FAKE_MIDI)
     errors = Errors(page)
     page.goto(f"{address}/?token={token}", timeout=120_000)
     page.wait_for_selector(".nnss-piano", timeout=120_000)
     assert "desk.Desk(" not in page.content() and "import" not in page.inner_text("body")  # no code
     latencies = play_the_piano(page)
     assert np.median(latencies) < LATENCY
+    show_all(page)
+    play_a_midi_keyboard(page)
     check_piece(page, small_piece(tmp_path / "small.mid"), "small.mid: 4 notes")
     bad = tmp_path / "text.mid"
     bad.write_text("no music <b>here</b>")
@@ -319,9 +411,10 @@ def test_the_app_plays_and_survives_whatever_is_dropped_on_it(chromium, app, tmp
     low = write_midi(tmp_path / "low.mid", [Note(0, 1, 5)])
     upload(page, low, "note of pitch 5")
     strike(page, page.locator(".nnss-piano"), 60)  # alive
+    another_power(page)
+    keep_playing_while_a_piece_is_made(page, tmp_path)
     check_piece(page, write_midi(tmp_path / "other.mid", [Note(0, 1, 50)]), "other.mid: 1 notes")
     record(page)
-    shoot(page, "app")
     assert errors.said == []
     page.close()
 

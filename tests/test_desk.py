@@ -169,7 +169,7 @@ def test_broken_and_direct_models_are_no_choice(desk):
         Desk("no_such")
 
 
-@pytest.mark.parametrize(("power", "name"), [(0.5, "1/2"), (0.125, "1/8"), (1.0, "1.0"), ("log", "log")])
+@pytest.mark.parametrize(("power", "name"), [(0.5, "1/2"), (0.125, "1/8"), (0.3, "0.3"), (1.0, "1"), ("log", "log")])
 def test_powers_have_names(power, name):
     assert menu.power_name(power) == name
 

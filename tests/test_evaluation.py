@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from nnss_utils import evaluation, plots
+from nnss_utils import charts, diagrams, evaluation, plots
 from nnss_utils.errors import InputError
 from nnss_utils.metrics import measure
 from nnss_utils.midi import Note, write_midi
@@ -91,8 +91,9 @@ def test_every_figure_has_content(model, midi, tmp_path):
     result = measure(piece.target, piece.prediction, piece.onsets)
     training = {"train_curve": [1.0, 0.5], "validation_curve": {"step": [2], "loss": [0.6]}}
     figures = [
-        plots.diagram(), plots.piano_roll(piece.notes), plots.spectrogram(piece.target), plots.loss_curves(training),
-        plots.compare_spectrograms(sounds), plots.waveforms(sounds, 0, 0.05), plots.band_bars({"prediction": result}),
+        diagrams.diagram(), plots.piano_roll(piece.notes), plots.spectrogram(piece.target),
+        charts.loss_curves(training),
+        plots.compare_spectrograms(sounds), plots.waveforms(sounds, 0, 0.05), charts.band_bars({"prediction": result}),
     ]  # fmt: skip
     for number, (figure, _) in enumerate(figures):
         path = plots.save_figure(figure, tmp_path / f"{number}.png", dpi=50)

@@ -1,5 +1,6 @@
 """Players side by side: the sound that is heard is the sound that was given, at one loudness, beside its picture."""
 
+import base64
 import io
 
 import numpy as np
@@ -85,8 +86,8 @@ def test_a_page_without_a_kernel_gets_a_picture_of_all():
     bundle = listening.compare({"a": SINE, "b": NOISE, "c": SINE, "d": NOISE})._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "application/vnd.jupyter.widget-view+json" in data
-    picture = Image.open(io.BytesIO(data["image/png"]))
-    assert picture.size[1] > 2 * 200 and colours(data["image/png"]) > 30  # two rows of two
+    sheet = base64.b64decode(data["image/png"])
+    assert Image.open(io.BytesIO(sheet)).size[1] > 2 * 200 and colours(sheet) > 30  # two rows of two
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])

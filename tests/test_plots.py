@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from test_laboratory import fake
 
-from nnss_utils import plots
+from nnss_utils import charts, diagrams, plots
 from nnss_utils.catalogue import ARCHITECTURES
 from nnss_utils.spectral import SAMPLE_RATE
 
@@ -23,12 +23,12 @@ def colours(figure) -> int:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_network_can_be_drawn(architecture):
-    figure, ax = plots.network(ARCHITECTURES[architecture].build(2, 8, 32), "a network")
+    figure, ax = diagrams.network(ARCHITECTURES[architecture].build(2, 8, 32), "a network")
     assert len(ax.texts) >= 5 and ax.get_title() == "a network" and colours(figure) > 20
 
 
 def test_the_learning_map_shows_what_is_learnt():
-    figure, ax = plots.learning_map(fake(lambda f: f < 1000) | {"row": "x"})
+    figure, ax = charts.learning_map(fake(lambda f: f < 1000) | {"row": "x"})
     values = ax.collections[0].get_array().reshape(-1, 3)
     assert values[0].max() == 1 and values[-1].max() == 0
     assert ax.get_xscale() == ax.get_yscale() == "log" and colours(figure) > 20
@@ -36,7 +36,7 @@ def test_the_learning_map_shows_what_is_learnt():
 
 def test_helpers_draw_on_the_axes_they_are_given():
     figure, ax = plt.subplots()
-    assert plots.learning_map(fake(0.5) | {"row": "x"}, ax=ax) == (figure, ax)
+    assert charts.learning_map(fake(0.5) | {"row": "x"}, ax=ax) == (figure, ax)
     plt.close(figure)
     figure, ax = plt.subplots()
     assert plots.spectrogram(SOUND, ax=ax)[1] is ax

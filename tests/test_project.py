@@ -37,7 +37,7 @@ def test_the_lock_pins_every_dependency_and_names_no_address():
     lock = (ROOT / "requirements.lock.txt").read_text()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lock.splitlines() if "==" in line}
     extras = PYPROJECT["project"]["optional-dependencies"]
-    for requirement in [*PYPROJECT["project"]["dependencies"], *extras["dev"], *extras["soundfont"]]:
+    for requirement in [*PYPROJECT["project"]["dependencies"], *extras["app"], *extras["dev"], *extras["soundfont"]]:
         assert NAME.match(requirement)[0].lower() in pinned, requirement
     for file in ("requirements.lock.txt", "environment.yml"):
         assert "://" not in (ROOT / file).read_text() and "file:" not in (ROOT / file).read_text()
@@ -48,6 +48,16 @@ def test_the_project_stays_small():
     assert sum(sizes.values()) < 20e6
     assert sizes[ROOT / "img" / "phase_bins.gif"] < 2e6
     assert all(size < 500_000 for path, size in sizes.items() if path.suffix == ".ipynb")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_say_what_is_learned_and_where_to_go(path):
+    text = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    assert "**What you will learn" in text[0]
+    assert "## What we learned" in text[-1] and "Next: " in text[-1]
+    links = re.findall(r"\]\(([^)]+)\)", "\n".join(text))
+    assert re.search(r"Next: .*\]\(\d\d_\w+\.ipynb\)", text[-1], re.S)
+    assert all("://" in link or (path.parent / link.split("#")[0]).is_file() for link in links), links
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -1,5 +1,6 @@
 """The sliders: each move changes sound and picture, and no picture is blank."""
 
+import base64
 import io
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_where_there_is_no_kernel_pictures_stand_for_the_sliders():
     for box in (widgets.phase_slider(phase_figure()), widgets.normalization_slider(SOUND, Spectral(2048, 512))):
         bundle = box._repr_mimebundle_()
         assert "application/vnd.jupyter.widget-view+json" in bundle
-        assert len(np.unique(pixels(bundle["image/png"]), axis=0)) > 50
+        assert len(np.unique(pixels(base64.b64decode(bundle["image/png"])), axis=0)) > 50
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5, 0.125, "log"])

@@ -109,6 +109,7 @@ class Player {
   }
 
   key(event) {
+    if (event.key === " " && event.target !== this.root) return; // a button's own way of being pressed
     const chosen = this.columns[Number(event.key) - 1];
     if (event.key === " ") this.toggle(this.active ?? this.columns[0]);
     else if (chosen) this.active === chosen || this.toggle(chosen);
