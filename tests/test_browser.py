@@ -21,6 +21,7 @@ from browser import (
     FLAGS,
     IDLE,
     ROOT,
+    SHOTS,
     Errors,
     blob,
     colours,
@@ -34,12 +35,12 @@ from prepare_notebooks import fast_parameters
 
 from nnss_utils.midi import Note, read_midi, write_midi
 from nnss_utils.modelfile import PRETRAINED, load_model, save_model
+from nnss_utils.paths import read_json, write_json
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
 ]
-LATENCY = 100  # ms from a click to its sound
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,8 @@ def app(tmp_path_factory):
     """What `make app` serves: (address, token)."""
     home, token = tmp_path_factory.mktemp("app"), new_token()
     save_variant(home / "data" / "runs" / "variant" / "model.keras")
-    recipe = subprocess.run(["make", "-n", "-o", ".venv/.ready", "app"], cwd=ROOT, capture_output=True, text=True)
+    make = ["make", "--no-print-directory", "-n", "-o", ".venv/.ready", "app"]  # also where `make test` runs this
+    recipe = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
     words = shlex.split(recipe.stdout.splitlines()[-1])
     assert words[0] == ".venv/bin/voila" and words[2] == "--token" and "--Voila.ip=127.0.0.1" in words
     command = ["voila", str(ROOT / words[1]), f"--token={token}", "--no-browser", *words[3:]]
@@ -122,6 +124,14 @@ def run_all(browser, lab, stem: str, shown: str, script: str = ""):
     return page, errors
 
 
+def keep_figures(name: str, milliseconds: list[float]) -> None:
+    """Keep what was measured as an artefact: machines differ, so no test depends on it."""
+    assert np.isfinite(milliseconds).all() and min(milliseconds) > 0
+    path = SHOTS / "figures.json"
+    kept = read_json(path) if path.is_file() else {}
+    write_json(path, kept | {name: [round(ms, 1) for ms in milliseconds]})
+
+
 def changed(page, element, attribute: str, before: str) -> None:
     """Wait until an element's attribute is another one."""
     page.wait_for_function(
@@ -143,7 +153,7 @@ def test_the_normalization_slider_changes_sound_and_picture(chromium, lab):
     sounds = {name: column.locator("audio") for name, column in (("original", original), ("result", result))}
     pictures = {name: column.locator("img") for name, column in (("original", original), ("result", result))}
     handles = page.locator(".widget-slider .noUi-handle")
-    seen = set()
+    seen, answers = set(), []
     for handle, times in ((handles.nth(0), 2), (handles.nth(1), 1)):
         for _ in range(times):
             before = {name: element.get_attribute("src") for name, element in [*sounds.items()]}
@@ -153,14 +163,14 @@ def test_the_normalization_slider_changes_sound_and_picture(chromium, lab):
             page.keyboard.press("ArrowRight")
             changed(page, sounds["result"], "src", before["result"])
             changed(page, pictures["result"], "src", shown)
-            seconds = (page.evaluate("performance.now()") - begun) / 1000
-            print(f"the slider answers in {seconds:.2f} s")
+            answers.append(page.evaluate("performance.now()") - begun)
             assert sounds["original"].get_attribute("src") == before["original"]  # what is alike stays
             heard = sound_of(page, sounds["result"])
             assert loudness(heard) > 1e-3 and np.isfinite(heard).all()
             assert colours(picture_of(page, pictures["result"])) > 50
             seen.add((heard.tobytes(), picture_of(page, pictures["result"])))
     assert len(seen) == 3
+    keep_figures("slider_ms", answers)
     assert loudness(sound_of(page, sounds["original"])) > 1e-3
     shoot(page, "03_slider")
     check_switching(page, box, "original", "with the error")
@@ -351,8 +361,7 @@ def small_piece(path) -> object:
 def test_the_piano_plays_in_jupyterlab(chromium, lab, tmp_path):
     page, errors = run_all(chromium, lab, "10_play", ".nnss-piano")
     latencies = play_the_piano(page)
-    print("ms from the key to its sound:", [round(ms) for ms in latencies])
-    assert np.median(latencies) < LATENCY
+    keep_figures("piano_in_jupyterlab_ms", latencies)
     shoot(page, "10_piano")
     check_piece(page, small_piece(tmp_path / "small.mid"), "small.mid: 4 notes")
     box = page.locator('.nnss-comparison:has([data-title="prediction (network)"])')
@@ -387,8 +396,7 @@ def test_the_app_plays_and_survives_whatever_is_dropped_on_it(chromium, app, tmp
     page.goto(f"{address}/?token={token}", timeout=120_000)
     page.wait_for_selector(".nnss-piano", timeout=120_000)
     assert "desk.Desk(" not in page.content() and "import" not in page.inner_text("body")  # no code
-    latencies = play_the_piano(page)
-    assert np.median(latencies) < LATENCY
+    keep_figures("piano_in_app_ms", play_the_piano(page))
     show_all(page)
     play_a_midi_keyboard(page)
     check_piece(page, small_piece(tmp_path / "small.mid"), "small.mid: 4 notes")

@@ -27,6 +27,7 @@ class Voice {
     Object.assign(this, { piano, id, pitch, struck, samples: 0, released: false });
     this.gain = new GainNode(piano.context);
     this.gain.connect(piano.volume);
+    this.patience = setTimeout(() => piano.giveUp(this), 3000);
   }
 
   play(samples, at, gain, skip = 0) {
@@ -41,6 +42,7 @@ class Voice {
   piece(samples) {
     const now = this.piano.context.currentTime;
     if (this.begun === undefined) {
+      clearTimeout(this.patience);
       this.begun = Math.ceil((now + 0.003) * RATE) / RATE; // on a sample: pieces join exactly
       this.piano.started(this);
     }
@@ -82,6 +84,7 @@ class Voice {
   }
 
   silence() {
+    clearTimeout(this.patience);
     clearTimeout(this.timer);
     this.gain.gain.setTargetAtTime(0, this.piano.context.currentTime, 0.01);
     setTimeout(() => this.gain.disconnect(), 200);
@@ -303,6 +306,18 @@ class Piano {
     }
   }
 
+  giveUp(voice) {
+    this.say("no answer from the kernel: is it busy, or has the notebook not been run?", true);
+    this.forget(voice);
+  }
+
+  forget(voice) {
+    for (const held of [this.down, this.pedalled]) if (held.get(voice.pitch) === voice) held.delete(voice.pitch);
+    this.voices.delete(voice.id);
+    voice.silence();
+    this.show(voice.pitch);
+  }
+
   release(voice) {
     for (const held of [this.down, this.pedalled]) if (held.get(voice.pitch) === voice) held.delete(voice.pitch);
     voice.release();
@@ -331,12 +346,7 @@ class Piano {
     if (message.type === "prepared") return this.keep(message, buffers[0]);
     const voice = this.voices.get(message.id);
     if (!voice) return;
-    if (message.type === "lost") {
-      voice.silence();
-      this.release(voice);
-      this.voices.delete(voice.id);
-      return;
-    }
+    if (message.type === "lost") return this.forget(voice);
     const samples = samplesOf(buffers[0]);
     if (message.type === "piece") return voice.piece(samples);
     voice.tail(samples, message.begin);
