@@ -32,7 +32,7 @@ lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --notebook-dir=. notebooks/01_codification.ipynb
 
 app: $(READY)  ## notebook 10_play as a web page of this machine: a piano played by the network
-	$(BIN)/voila notebooks/10_play.ipynb --token --Voila.ip=127.0.0.1 --VoilaConfiguration.file_allowlist="['(?!)']" --VoilaConfiguration.show_tracebacks=False $(if $(PORT),--port=$(PORT))
+	$(BIN)/voila notebooks/10_play.ipynb --token --Voila.ip=127.0.0.1 --VoilaConfiguration.file_allowlist='(?!)' --VoilaConfiguration.show_tracebacks=False $(if $(PORT),--port=$(PORT))
 
 bench: $(READY)  ## what is fast and what is not, beside the machine's own ceilings: under 10 minutes
 	$(BIN)/python -m nnss_utils.benchmark

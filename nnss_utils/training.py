@@ -266,7 +266,8 @@ def _loop(
                 _read(losses, progress, settings)
                 paused = time.monotonic()
                 look()
-                begun += time.monotonic() - paused
+                looked = time.monotonic() - paused
+                begun, saved = begun + looked, saved + looked
             if validation and (last or progress.step % VALIDATION_STEPS == 0):
                 value = float(trainer.test_on_batch(batch_inputs(validation), validation.target))
                 progress.validation.append((progress.step, value))
