@@ -70,23 +70,23 @@ class Comparison(anywidget.AnyWidget):
         bright = [cut[self.reference]] if self.reference in cut else cut.values()
         levels = (plots.spectrogram_levels(np.nan_to_num(sound), scale=self.scale).max(initial=0) for sound in bright)
         brightest = float(max(levels, default=0)) or 1.0
-        self.seconds_shown = max((len(sound) for sound in cut.values()), default=0) / SAMPLE_RATE
         peak = max((float(np.abs(sound).max(initial=0)) for sound in cut.values()), default=0) * self.gain
-        said = f"loudness {20 * np.log10(self.gain):+.1f} dB for all" if self.gain != 1 else ""
-        said += f", peak {peak:.1f}: clipped" if peak > 1.005 else ""
-        columns = [self._column(title, sound, brightest) for title, sound in cut.items()]
-        with self.hold_sync():
-            self.seconds, self.said, self.columns = self.seconds_shown, said.removeprefix(", "), columns
+        said = [f"loudness {20 * np.log10(self.gain):+.1f} dB for all"] if self.gain != 1 else []
+        said += [f"peak {peak:.1f}: clipped"] if peak > 1.005 else []
+        with self.hold_sync():  # all at once
+            self.seconds = max((len(sound) for sound in cut.values()), default=0) / SAMPLE_RATE
+            self.said = ", ".join(said)
+            self.columns = [self._column(title, sound, brightest) for title, sound in cut.items()]
 
     def _column(self, title: str, sound: np.ndarray, brightest: float) -> dict:
         """Return what the page needs of one sound; drawn anew only where something has changed."""
-        drawn = f"{title} {self.gain} {self.scale} {brightest:.5g} {self.seconds_shown}".encode()
+        drawn = f"{title} {self.gain} {self.scale} {brightest:.5g} {self.seconds}".encode()
         key = hashlib.sha1(drawn + np.ascontiguousarray(sound).tobytes()).hexdigest()
         for column in self.columns:
             if column["key"] == key:
                 return column
         file = "".join(c if c.isalnum() or c in "-." else "_" for c in title) + ".flac"
-        picture = spectrogram_picture(sound, self.seconds_shown, self.scale, brightest)
+        picture = spectrogram_picture(sound, self.seconds, self.scale, brightest)
         return {"title": title, "sound": flac(sound, self.gain), "picture": picture, "file": file, "key": key}
 
     def still(self) -> bytes:

@@ -19,12 +19,16 @@ MOST_AT_ONCE = 128  # notes
 
 
 class MidiDrop(anywidget.AnyWidget):
-    """A place in the page to drop a MIDI file, or to choose one; it sends {type, name} and the file's bytes."""
+    """A place in the page to drop a MIDI file, or to choose one; it sends {type, name} and the file's bytes.
+
+    Unlike ipywidgets' FileUpload it takes a file by drag and drop, and keeps too large ones in the page: 50 MB sent to
+    the server cut the connection for good.
+    """
 
     _esm, _css = listening.BROWSER / "drop.js", listening.STYLE
     label = traitlets.Unicode("Drop a MIDI file here, or choose one").tag(sync=True)
     accept = traitlets.Unicode(".mid,.midi,audio/midi").tag(sync=True)
-    most_bytes = traitlets.Int(MOST_BYTES).tag(sync=True)  # larger files stay in the page: they'd cut the connection
+    most_bytes = traitlets.Int(MOST_BYTES).tag(sync=True)
 
 
 def received(message: dict, buffers: Sequence[memoryview]) -> tuple[str, bytes]:

@@ -174,8 +174,24 @@ def test_the_normalization_slider_changes_sound_and_picture(chromium, lab):
     assert loudness(sound_of(page, sounds["original"])) > 1e-3
     shoot(page, "03_slider")
     check_switching(page, box, "original", "with the error")
+    check_going_on(page, box, handles.nth(1))
     assert errors.said == []
     page.close()
+
+
+def check_going_on(page, box, handle) -> None:
+    """Move a slider while its result plays: the new sound goes on where the old one was."""
+    box.locator('button[aria-label="play with the error"]').click()
+    page.wait_for_function("element => element.dataset.playing === 'with the error'", arg=box.element_handle())
+    updates = int(box.get_attribute("data-updates"))
+    before = float(box.get_attribute("data-position"))
+    handle.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("([e, n]) => Number(e.dataset.updates) > n", arg=[box.element_handle(), updates])
+    assert box.get_attribute("data-playing") == "with the error"
+    assert before <= float(box.get_attribute("data-position")) < before + 3
+    box.locator('button[aria-label="play with the error"]').click()
+    page.wait_for_function("element => element.dataset.playing === ''", arg=box.element_handle())
 
 
 def check_switching(page, box, first: str, second: str) -> None:
