@@ -1,8 +1,14 @@
 """MIDI files to notes and back, by mido (notebook 01_codification)."""
 
-from collections import defaultdict
+import gc
+import io
+import re
+import struct
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import mido
@@ -15,6 +21,11 @@ DRUM_CHANNEL = 9  # "channel 10" for musicians
 SUSTAIN = 64  # controller number of the sustain pedal; 64 and above is down
 TICKS_PER_BEAT = SAMPLE_RATE // 2  # with the default tempo of 0.5 s a beat, one tick is one sample
 PITCHES = 128  # of MIDI
+MOST_BYTES = 900_000  # of a MIDI file: more than 100,000 notes, and two seconds of reading
+LONGEST = 24 * 3600.0  # s of music
+LONGEST_DELTA = 0x0FFFFFFF  # ticks, what MIDI's four bytes of seven bits hold
+LONGEST_NUMBER = 2000  # bytes with the high bit set, one after the other, as no number and no text of a file has them
+DRUMS, NO_LENGTH = "on the drum channel", "of no length"  # why notes are left out
 
 
 @dataclass(frozen=True, order=True)
@@ -40,78 +51,142 @@ def samples_of(note: Note) -> tuple[int, int]:
 def read_midi(path: str | Path) -> list[Note]:
     """Read the notes of a standard MIDI file of type 0 or 1, sorted by start; times in seconds.
 
-    Drums (channel 10) are left out, the sustain pedal lengthens notes, a key struck again ends the note
-    that the pedal held on its key, and notes never released end with the file. Raises `InputError` for a file
-    that is missing, is not MIDI, is of type 2, or has no notes.
+    The sustain pedal lengthens notes, a key struck again ends the note that the pedal held on its key, and notes
+    never released end with the file. Drums (channel 10) and notes of no length are left out, which is said.
+    Raises `InputError` for a file that is missing, is not MIDI, is of type 2, is damaged, or has no notes.
     """
     path = Path(str(path))  # a number given as a name is a name that does not exist
     if not path.is_file():
         raise InputError(f"MIDI file {path} does not exist; give the path of a .mid file")
+    if path.stat().st_size > MOST_BYTES:
+        size = path.stat().st_size / 1e6
+        raise InputError(f"{path} has {size:.1f} MB; a MIDI file of music has at most {MOST_BYTES / 1e6:g}: split it")
     try:
-        song = mido.MidiFile(path, clip=True)
+        content = path.read_bytes()
+        check_chunks(content)
+        with collection_paused():
+            notes, left_out = _notes_of(_timed_messages(mido.MidiFile(file=io.BytesIO(content))))
     except (OSError, EOFError, ValueError, IndexError, KeyError, mido.KeySignatureError) as error:
-        reason = str(error) or type(error).__name__
+        reason = str(error) or ("it ends too early" if isinstance(error, EOFError) else type(error).__name__)
         raise InputError(f"{path} is not a readable MIDI file ({reason}); give a .mid file of type 0 or 1") from None
-    if song.type == 2:
-        raise InputError(f"{path} is MIDI of type 2 (independent songs); save it as type 0 or 1")
-    if song.ticks_per_beat <= 0 or song.ticks_per_beat >= 0x8000:
-        raise InputError(f"{path} counts time in SMPTE frames; save it with ticks per beat (metrical time)")
-    notes = _notes_of(song)
+    said = " and ".join(f"{count} {what}" for what, count in left_out.items() if count)
     if not notes:
-        raise InputError(f"{path} has no notes outside the drum channel; give a file with notes")
+        raise InputError(f"{path} has no notes that sound{f' ({said})' if said else ''}; give a file with notes")
+    last = max(note.end for note in notes)
+    if last > LONGEST:
+        raise InputError(f"{path} lasts {last / 3600:.0f} hours, over {LONGEST / 3600:g}; is a time in it wrong?")
+    if said:
+        print(f"{path.name}: {said} left out")
     return notes
 
 
+def check_chunks(content: bytes) -> None:
+    """Raise ValueError unless a MIDI file's bytes hold the tracks that its header says, whole, and nothing endless.
+
+    mido would not notice a track that the header does not count, and take minutes for a number of a million bytes.
+    """
+    if content[:4] != b"MThd" or len(content) < 14:
+        raise ValueError("it does not begin with a MIDI header")
+    kind, tracks, division = struct.unpack(">HHH", content[8:14])
+    if kind > 1:
+        raise ValueError("it is of type 2, independent songs" if kind == 2 else f"it is of type {kind}")
+    if division >= 0x8000:
+        raise ValueError("it counts time in SMPTE frames; save it with ticks per beat")
+    if division == 0:
+        raise ValueError("it has 0 ticks per beat")
+    at, found = 8 + int.from_bytes(content[4:8], "big"), 0
+    while content[at : at + 4] == b"MTrk":
+        at, found = at + 8 + int.from_bytes(content[at + 4 : at + 8], "big"), found + 1
+    if at > len(content):
+        raise ValueError(f"it ends too early, {at - len(content)} bytes are missing")
+    if found != tracks:
+        raise ValueError(f"its header says {tracks} tracks, and it has {found}")
+    if re.search(rb"[\x80-\xff]{%d}" % LONGEST_NUMBER, content):
+        raise ValueError(f"it has a number of more than {LONGEST_NUMBER} bytes")
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Keep Python from looking for garbage among hundreds of thousands of messages: they are all in use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _timed_messages(song: mido.MidiFile) -> Iterator[tuple[float, int, mido.Message]]:
-    """Yield (seconds, track, message) in the order of time, tempo changes of any track applied."""
+    """Yield (seconds, track, message) in the order of time, tempo changes of any track applied.
+
+    Raises ValueError for a tempo of 0 and for a time that MIDI can't hold.
+    """
     events = []
     for track_number, track in enumerate(song.tracks):
         tick = 0
         for message in track:
+            if message.time > LONGEST_DELTA:
+                raise ValueError(f"track {track_number + 1} has a delta time of more than four bytes")
             tick += message.time
             events.append((tick, track_number, message))
-    now, last_tick, tempo = 0.0, 0, 500_000
-    for tick, track_number, message in sorted(events, key=lambda event: event[0]):
-        now += mido.tick2second(tick - last_tick, song.ticks_per_beat, tempo)
-        last_tick = tick
+    events.sort(key=itemgetter(0))
+    now, last_tick, second = 0.0, 0, mido.tick2second(1, song.ticks_per_beat, 500_000)
+    for tick, track_number, message in events:
+        if tick != last_tick:
+            now += (tick - last_tick) * second
+            last_tick = tick
         if message.type == "set_tempo":
-            tempo = message.tempo
+            if message.tempo == 0:
+                raise ValueError(f"a tempo of 0 at {now:.2f} s")
+            second = mido.tick2second(1, song.ticks_per_beat, message.tempo)
         yield now, track_number, message
 
 
-def _notes_of(song: mido.MidiFile) -> list[Note]:
-    """Pair note-ons with note-offs, first in, first out on each key; the pedal holds what the keys let go."""
-    held: dict[tuple, list[tuple[float, int]]] = defaultdict(list)  # (channel, pitch, track) -> (start, velocity)
-    pedalled: dict[tuple, list[tuple[float, int]]] = defaultdict(list)  # the same, key up, pedal down
+def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list[Note], dict[str, int]]:
+    """Pair note-ons with note-offs, first in, first out on each key; the pedal holds what the keys let go.
+
+    Returns the notes by start, and how many were left out by the reason.
+    """
+    held: dict[tuple, deque[tuple[float, int]]] = defaultdict(deque)  # (channel, pitch, track): (start, velocity)
+    pedalled: dict[int, dict[tuple, list[tuple[float, int]]]] = defaultdict(dict)  # by channel: key up, pedal down
     pedal: dict[int, bool] = defaultdict(bool)
     notes: list[Note] = []
+    left_out = {DRUMS: 0, NO_LENGTH: 0}
     now = 0.0
 
-    def end(key: tuple, sounding: list[tuple[float, int]]) -> None:
-        notes.extend(Note(start, now, key[1], velocity) for start, velocity in sounding if now > start)
-
-    for now, track, message in _timed_messages(song):
-        channel = getattr(message, "channel", DRUM_CHANNEL)
-        if channel == DRUM_CHANNEL:  # drums, and whatever has no channel
-            continue
-        if message.type == "note_on" and message.velocity > 0:
-            key = (channel, message.note, track)
-            end(key, pedalled.pop(key, []))  # striking a key again ends what the pedal held of it
-            held[key].append((now, message.velocity))
-        elif message.type in ("note_on", "note_off") and held[key := (channel, message.note, track)]:
-            released = held[key].pop(0)
-            if pedal[channel]:
-                pedalled[key].append(released)
+    def end(key: tuple, sounding: Iterable[tuple[float, int]]) -> None:
+        for start, velocity in sounding:
+            if now > start:
+                notes.append(Note(start, now, key[1], velocity))
             else:
-                end(key, [released])
-        elif message.type == "control_change" and message.control == SUSTAIN:
-            pedal[channel] = message.value >= 64
-            if not pedal[channel]:
-                for key in [key for key in pedalled if key[0] == channel]:
-                    end(key, pedalled.pop(key))
-    for key, sounding in [*pedalled.items(), *held.items()]:
+                left_out[NO_LENGTH] += 1
+
+    for now, track, message in messages:
+        kind = message.type
+        if kind == "note_on" or kind == "note_off":
+            channel, struck = message.channel, kind == "note_on" and message.velocity > 0
+            if channel == DRUM_CHANNEL:
+                left_out[DRUMS] += struck
+                continue
+            key = (channel, message.note, track)
+            if struck:
+                end(key, pedalled[channel].pop(key, ()))  # striking a key again ends what the pedal held of it
+                held[key].append((now, message.velocity))
+            elif held[key]:
+                released = held[key].popleft()
+                if pedal[channel]:
+                    pedalled[channel].setdefault(key, []).append(released)
+                else:
+                    end(key, (released,))
+        elif kind == "control_change" and message.control == SUSTAIN:
+            pedal[message.channel] = message.value >= 64
+            if not pedal[message.channel]:
+                for key, sounding in pedalled.pop(message.channel, {}).items():
+                    end(key, sounding)
+    for key, sounding in [*(item for keys in pedalled.values() for item in keys.items()), *held.items()]:
         end(key, sounding)
-    return sorted(notes)
+    return sorted(notes), left_out
 
 
 def write_midi(

@@ -10,9 +10,8 @@ import traitlets
 
 from nnss_utils import listening
 from nnss_utils.errors import InputError
-from nnss_utils.midi import Note, read_midi
+from nnss_utils.midi import MOST_BYTES, Note, read_midi
 
-MOST_BYTES = 1_000_000  # of a MIDI file
 MOST_SECONDS = 600.0  # of music
 MOST_NOTES = 20_000
 MOST_AT_ONCE = 128  # notes

@@ -422,7 +422,7 @@ def test_the_app_plays_and_survives_whatever_is_dropped_on_it(chromium, app, tmp
     huge = tmp_path / "huge.mid"
     with huge.open("wb") as file:
         file.truncate(50_000_000)
-    upload(page, huge, "huge.mid has 50.0 MB; give a MIDI file of at most 1 MB")
+    upload(page, huge, "huge.mid has 50.0 MB; give a MIDI file of at most 0.9 MB")
     long = write_midi(tmp_path / "long.mid", [Note(10.0 * i, 10.0 * i + 1, 60) for i in range(1080)])
     upload(page, long, "180 minutes of music: this page renders at most 10")
     crowd = mido.MidiFile(type=1)
