@@ -29,6 +29,7 @@ from nnss_utils.paths import CACHE
 from nnss_utils.recurrent import BidirectionalLSTM
 from nnss_utils.scores import scale_sequence
 from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils.trainer import prepare
 
 MATRIX = 2048  # rows and columns of the product that is the ceiling
 COPIED = 2**26  # bytes
@@ -148,7 +149,7 @@ def small_pair() -> Pair:
 def network(architecture: str, rounds: int = 8, steps: int = 12) -> dict:
     """Measure a step of an architecture as the project trains it, and what making its batches adds to it."""
     settings = make_settings(architecture=architecture)
-    trainer, sampler = training.prepare(small_pair(), settings)
+    trainer, sampler = prepare(small_pair(), settings)
     kept = on_device(sampler.batch(0))
     for _ in range(2):
         float(trainer.step(kept))
@@ -209,7 +210,7 @@ def length(seconds: int, steps: int = 40) -> dict:
         begun = time.perf_counter()
         pair, settings = load_pair(midi, wav), make_settings()
         training.fingerprint(settings, pair)
-        trainer, sampler = training.prepare(pair, settings)
+        trainer, sampler = prepare(pair, settings)
         start_up = time.perf_counter() - begun
     take = lambda n: float(trainer.step(on_device(sampler.batch(n))))  # noqa: E731
     take(0)
@@ -234,7 +235,7 @@ def _write_long_pair(seconds: int, midi: Path, wav: Path) -> None:
 def streaming(oversampling: int, steps: int = 3) -> dict:
     """Measure the seed's own configuration (frame_step 1), oversampled or not: frames a second, disk and memory."""
     settings = make_settings(preset="seed", oversampling=oversampling, frame_length=2048 * oversampling)
-    trainer, sampler = training.prepare(small_pair(), settings)
+    trainer, sampler = prepare(small_pair(), settings)
     float(trainer.step(on_device(sampler.batch(0))))
     before = _written()
     made = timed(lambda: sampler.batch(1))

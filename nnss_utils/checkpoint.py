@@ -1,5 +1,9 @@
-"""A training's state on disk, whole or not at all, and its orderly interruption (notebook 05_train)."""
+"""A training's state on disk, whole or not at all, its orderly interruption, and one training a name (05_train).
 
+A checkpoint is a model file as any other, which can be heard, with the optimizer's state in a member of its own.
+"""
+
+import io
 import json
 import signal
 import threading
@@ -9,10 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import filelock
 import keras
 import numpy as np
 
-from nnss_utils.paths import shown, whole_file
+from nnss_utils.errors import InputError
+from nnss_utils.modelfile import STATE, TrainedModel, load_weights, save_model
+from nnss_utils.paths import RUNS, shown
 
 
 @dataclass
@@ -25,56 +32,77 @@ class Progress:
     validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
 
 
-def save_checkpoint(
-    path: Path, network: keras.Model, optimizer: keras.Optimizer, progress: Progress, identity: str
-) -> None:
-    """Write weights, optimizer and progress, whole or not at all."""
-    arrays = {f"weight{i}": np.asarray(v) for i, v in enumerate(network.weights)}
-    arrays |= {f"optimizer{i}": np.asarray(v) for i, v in enumerate(optimizer.variables)}
-    state = {
-        "identity": identity,
-        "step": progress.step,
-        "seconds": progress.seconds,
-        "validation": progress.validation,
-    }
-    with whole_file(path) as part:
-        np.savez(part, state=json.dumps(state), train_loss=np.array(progress.train_loss), **arrays)
+def save_checkpoint(path: Path, model: TrainedModel, optimizer: keras.Optimizer, progress: Progress) -> None:
+    """Write a model with its optimizer and progress, whole or not at all; raises `OSError` where it can't be."""
+    state = {"step": progress.step, "seconds": progress.seconds, "validation": progress.validation}
+    arrays = {f"optimizer{i}": np.asarray(variable) for i, variable in enumerate(optimizer.variables)}
+    content = io.BytesIO()
+    np.savez(content, state=json.dumps(state), train_loss=np.array(progress.train_loss), **arrays)
+    save_model(path, model, {STATE: content.getvalue()})
 
 
-def restore_checkpoint(path: Path, network: keras.Model, optimizer: keras.Optimizer, identity: str) -> Progress:
-    """Put a checkpoint of the same training back into network and optimizer; return where it stood."""
+def restore_checkpoint(path: Path, network: keras.Model, optimizer: keras.Optimizer) -> Progress:
+    """Put a checkpoint back into network and optimizer and return where it stood; the start if there is none."""
+    others = [other for other in sorted(path.parent.glob("checkpoint_*.keras")) if other != path]
+    if others:
+        said = "" if path.is_file() else ": starting anew"
+        print(f"{', '.join(map(shown, others))} is of other settings or another pair, and stays{said}")
     if not path.is_file():
         return Progress()
+    fresh = [np.asarray(weight) for weight in network.weights]
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with zipfile.ZipFile(path) as archive, np.load(io.BytesIO(archive.read(STATE)), allow_pickle=False) as saved:
             arrays = dict(saved)
-            state = json.loads(str(arrays["state"]))
+        state = json.loads(str(arrays["state"]))
+        validation = [tuple(pair) for pair in state["validation"]]
+        progress = Progress(state["step"], state["seconds"], arrays["train_loss"].tolist(), validation)
+        values = [arrays[f"optimizer{i}"] for i in range(len(optimizer.variables))]
+        load_weights(network, path)
     except (zipfile.BadZipFile, KeyError, ValueError, OSError):
         print(f"{shown(path)} is damaged: starting anew")
+        for weight, value in zip(network.weights, fresh, strict=True):
+            weight.assign(value)
         return Progress()
-    if state["identity"] != identity:
-        print(f"{shown(path)} is of other settings or another pair: starting anew")
-        return Progress()
-    for i, variable in enumerate(network.weights):
-        variable.assign(arrays[f"weight{i}"])
-    for i, variable in enumerate(optimizer.variables):
-        variable.assign(arrays[f"optimizer{i}"])
-    print(f"going on from step {state['step']} of {shown(path)}")
-    validation = [tuple(pair) for pair in state["validation"]]
-    return Progress(state["step"], state["seconds"], arrays["train_loss"].tolist(), validation)
+    for variable, value in zip(optimizer.variables, values, strict=True):
+        variable.assign(value)
+    print(f"going on from step {progress.step} of {shown(path)}")
+    return progress
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Let one process at a time train under a name; raises `InputError` in the second.
+
+    The system gives the lock back when a process ends, however it ends. What a killed one left half written goes.
+    """
+    folder = RUNS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(RUNS / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InputError(
+            f"a training called {name!r} is at work in {shown(folder)}; wait for it, or give another name"
+        ) from None
+    try:
+        for part in folder.glob(".*.part*"):
+            part.unlink()
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and termination into an event, so that a step is never cut in two (main thread only)."""
+    """Turn Ctrl-C, termination and a closed terminal into an event: no step is cut in two (main thread only)."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    former = [signal.signal(s, lambda *_: event.set()) for s in signals]
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    former = [signal.signal(number, lambda *_: event.set()) for number in numbers]
     try:
         yield event
     finally:
-        for s, handler in zip(signals, former, strict=True):
-            signal.signal(s, handler)
+        for number, handler in zip(numbers, former, strict=True):
+            signal.signal(number, handler)

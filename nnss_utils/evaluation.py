@@ -16,6 +16,7 @@ from nnss_utils.midi import Note, read_midi
 from nnss_utils.modelfile import TrainedModel
 from nnss_utils.pair import read_target
 from nnss_utils.paths import RENDERS, RESULTS, safe_name, shown, write_json
+from nnss_utils.provenance import made_with
 from nnss_utils.scores import SCORES
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.synthesis import render
@@ -130,7 +131,7 @@ def evaluate(piece: Piece, model: TrainedModel, references: dict[str, dict]) -> 
         "parameters": {"count": model.network.count_params(), **model.settings.to_dict()},
         "training": model.training,
         "references": references,
-        "versions": versions(),
+        **made_with(piece.notes, piece.target),
     }
     write_json(result_file(piece.name), result)
     return result
@@ -145,14 +146,6 @@ def peak_memory_mb() -> float:
     """Return the most memory this process has held so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that make the numbers."""
-    import importlib.metadata
-
-    names = ("keras", "numpy", "scipy", "librosa", "soxr")
-    return {"python": sys.version.split()[0], **{name: importlib.metadata.version(name) for name in names}}
 
 
 def band_table(results: dict[str, dict]) -> str:

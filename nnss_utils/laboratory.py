@@ -24,17 +24,18 @@ from nnss_utils.batches import batch_inputs
 from nnss_utils.checkpoint import Progress
 from nnss_utils.config import Settings
 from nnss_utils.errors import check_choice, check_number
-from nnss_utils.evaluation import versions
 from nnss_utils.instrument import SampledPiano
 from nnss_utils.midi import Note
 from nnss_utils.normalization import normalize_pairs
 from nnss_utils.pair import Pair, make_pair
 from nnss_utils.paths import RESULTS, read_json, shown, write_json
+from nnss_utils.provenance import made_with
 from nnss_utils.sampling import Batch, PairSampler
 from nnss_utils.scores import scale_sequence
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.synthesis import render
-from nnss_utils.training import Trainer, learning_rate, prepare, trained_model
+from nnss_utils.trainer import Trainer, prepare
+from nnss_utils.training import learning_rate, trained_model
 
 FOLDER = RESULTS / "laboratory"
 SNAPSHOTS = 12  # looks at what is learnt, in equal ratios from 1/64 of the time to its end
@@ -185,7 +186,7 @@ def run_experiment(experiment: Experiment, report: Callable[[float], None] = lam
         "bin_edges": bin_edges(settings.spectral.bins),
         "bin_hz": settings.spectral.rate / settings.spectral.frame_length,
         **_heard(experiment, trainer, sampler),
-        "versions": versions(),
+        **made_with(sampler.notes, sampler.audio),
     }
     keras.utils.clear_session()
     write_json(experiment.path, result, indent=None)

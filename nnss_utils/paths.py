@@ -33,12 +33,17 @@ def safe_name(name: object, what: str = "name") -> str:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it to `path` only if the block ends without an error."""
+    """Give a temporary path to write to, and rename it to `path` only if the block ends without an error.
+
+    Its bytes are on the disk by then: neither a full disk nor a lost power supply leaves half a file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from nnss_utils import evaluation, metrics
 from nnss_utils.errors import InputError
 from nnss_utils.modelfile import TrainedModel, load_model
 from nnss_utils.paths import RESULTS, ROOT, read_json, shown, write_json
+from nnss_utils.provenance import commit, data_digests, versions
 from nnss_utils.scores import SCORES
 
 FOLDER = RESULTS / "pieces"
@@ -40,6 +41,7 @@ def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
             "notes": len(piece.notes),
             "seconds": len(piece.target) / metrics.SAMPLE_RATE,
             "synthesis_seconds": piece.synthesis_seconds,
+            "data": data_digests(piece.notes, piece.target),
         }
     result = {
         "model": model.name,
@@ -49,7 +51,8 @@ def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
         "training": model.training | {"pair": model.training["pair"].replace(model.instrument, instrument)},
         "pieces": rows,
         "worst": worst(rows),
-        "versions": evaluation.versions(),
+        "versions": versions(),
+        "commit": commit(),
     }
     write_json(result_file(model.name), result)
     return result

@@ -5,14 +5,13 @@ project's scores and the MIDI files named.
 """
 
 import dataclasses
-import subprocess
 import sys
 
 from nnss_utils import training
 from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
 from nnss_utils.modelfile import PRETRAINED, load_model, save_small_model
-from nnss_utils.paths import ROOT, shown
+from nnss_utils.paths import shown
 from nnss_utils.pieces import measure_pieces
 from nnss_utils.run import make_scale_pair
 from nnss_utils.scores import SCORES
@@ -26,7 +25,7 @@ def main(midis: list[str]) -> None:
     """Train the network unless it is trained, measure it as float16, and write it with its measures."""
     pair, settings = make_scale_pair(), make_settings(name=PRETRAINED.stem, steps=STEPS, seconds=SECONDS)
     model = load_model(settings.name) if training.is_trained(settings, pair) else training.train(pair, settings)
-    made = {"command": COMMAND, "commit": commit()}
+    made = {"command": COMMAND}
     save_small_model(PRETRAINED, dataclasses.replace(model, training=model.training | made))
     small = load_model(str(PRETRAINED))
     measures = measure_pieces(small, [*SCORES, *midis])["worst"]
@@ -35,17 +34,6 @@ def main(midis: list[str]) -> None:
     print(f"{shown(PRETRAINED)}: {size / 1e6:.1f} MB; worst of {len(SCORES) + len(midis)} pieces: {measures}")
     if size > LARGEST:
         raise InputError(f"{shown(PRETRAINED)} has {size:,} bytes, more than {LARGEST:,.0f}; give fewer units")
-
-
-def commit() -> str:
-    """Return the commit that is checked out, "+" appended if files differ from it; "unknown" without git."""
-    try:
-        git = ["git", "-C", str(ROOT)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "nnss_utils"], capture_output=True, text=True).stdout
-        return head + ("+" if changed.strip() else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 if __name__ == "__main__":

@@ -3,90 +3,36 @@
 import hashlib
 import json
 import math
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import keras
 import numpy as np
-from keras import ops
 from tqdm.auto import tqdm
 
 from nnss_utils import models
 from nnss_utils.batches import WORKERS, batch_inputs, batches_ahead, on_device
-from nnss_utils.catalogue import ARCHITECTURES, LOSSES, SOUND_LOSSES
-from nnss_utils.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
+from nnss_utils.checkpoint import Progress, interruptible, only_one, restore_checkpoint, save_checkpoint
 from nnss_utils.config import Settings
 from nnss_utils.errors import InputError
 from nnss_utils.modelfile import TrainedModel, read_metadata, run_file, save_model
-from nnss_utils.normalization import FLOOR, LOGARITHM, denormalize_pairs, normalize, normalize_pairs
 from nnss_utils.pair import Pair
 from nnss_utils.paths import RUNS, shown, write_json
-from nnss_utils.sampling import Batch, PairSampler
-from nnss_utils.tuning import estimate_tuning
+from nnss_utils.provenance import made_with
+from nnss_utils.sampling import PairSampler
+from nnss_utils.trainer import Trainer, prepare
 from nnss_utils.wav import unload
 
-CHECKPOINT_SECONDS = 60
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints at the most
+CHECKPOINT_SHARE = 0.03  # of the time may go into writing them
 VALIDATION_STEPS = 50
 READ_STEPS = 10  # between two looks at the losses
 WARM_UP_STEPS = 30
 SLACK = 0.15  # part of the time by which steps may lag before the clock sets the learning rate
-MIX_FLOOR = 1e-5  # magnitude (-100 dB): where voices cancel, a power's gradient would else drown all others
-
-
-class Trainer(keras.Model):
-    """A network with its way from a batch to a normalized prediction; Keras does the steps."""
-
-    def __init__(self, network: keras.Model, settings: Settings, level: float, *, mixed: bool = False) -> None:
-        """Wrap `network` to be trained by `settings`; its outputs and the loss count in units of `level`.
-
-        With `mixed`, voices are added before they are compared.
-        """
-        super().__init__()
-        self.network, self.settings, self.level = network, settings, level
-        self.floor = MIX_FLOOR if mixed else FLOOR
-        optimizer = keras.optimizers.Adam(settings.training.learning_rate, global_clipnorm=1.0)
-        if settings.training.precision == "mixed_float16":  # whose small gradients would else vanish
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        self.compile(optimizer=optimizer, jit_compile=keras.backend.backend() != "torch")
-
-    def step(self, batch: Batch):
-        """Take one step and return its loss where it was computed: nobody waits for it until it is read."""
-        inputs, target = batch_inputs(batch), batch.target
-        if keras.backend.backend() != "tensorflow":
-            return self.train_on_batch(inputs, target)
-        self.make_train_function()
-        self.reset_metrics()
-        return self.train_function(iter([(inputs, target, None)]))["loss"]
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return the loss of a batch: `x` its inputs, `y` the target's spectra, `y_pred` what `call` returned."""
-        loss, power = self.settings.training.loss, self.settings.training.power
-        if loss in LOSSES:
-            return LOSSES[loss](normalize_pairs(y, power, self.floor) / self.level, y_pred / self.level)
-        start = x.get("start") if self.settings.spectral.heterodyne else None
-        spectra = (y, denormalize_pairs(y_pred, power))
-        return SOUND_LOSSES[loss](*(models.sounds_of(s, self.settings.spectral, start) for s in spectra))
-
-    def call(self, inputs: dict):
-        """Return the normalized prediction (examples, frames, bins, 2) of a batch's inputs."""
-        power = self.settings.training.power
-        if not self.settings.network.per_voice:
-            return models.predict_mix(self.network, inputs, power, self.level)
-        voices = models.predict_voices(self.network, inputs, power, self.level)
-        gain = ops.reshape(inputs["gain"], (-1, 1, 1, 1))
-        if "example" not in inputs:  # one voice in each example
-            return voices * gain**power if power != LOGARITHM else self._louder(voices, gain)
-        sounds = denormalize_pairs(voices, power) * gain
-        mixed = ops.segment_sum(sounds, inputs["example"], num_segments=self.settings.training.batch)
-        return normalize_pairs(mixed, power, self.floor)
-
-    def _louder(self, voices, gain):
-        """Return normalized voices with `gain`, where a gain is no factor of the normalized spectra."""
-        return normalize_pairs(denormalize_pairs(voices, LOGARITHM) * gain, LOGARITHM)
+DIVERGED = 100  # times the loss of the first steps
 
 
 def fingerprint(settings: Settings, pair: Pair) -> str:
@@ -132,71 +78,76 @@ def train(pair: Pair, settings: Settings, watch: Watch | None = None) -> Trained
     """Train a network on a pair, save it under data/runs/NAME and return it; `watch` looks on, and changes nothing.
 
     An interrupted training of the same settings and pair goes on where it was. Raises `InputError` for a pair
-    that can't teach, KeyboardInterrupt after an interruption (the checkpoint saved).
+    that can't teach, a name that another process trains, a training that diverges or can't be written (the last
+    good checkpoint stays), and KeyboardInterrupt after an interruption (the checkpoint saved).
     """
+    with only_one(settings.name):
+        return _train(pair, settings, watch)
+
+
+def _train(pair: Pair, settings: Settings, watch: Watch | None) -> TrainedModel:
     trainer, sampler = prepare(pair, settings)
-    network = trainer.network
-    checkpoint = RUNS / settings.name / "checkpoint.npz"
+    network, folder = trainer.network, RUNS / settings.name
     identity = fingerprint(settings, pair)
-    progress = restore_checkpoint(checkpoint, network, trainer.optimizer, identity)
+    checkpoint = folder / f"checkpoint_{identity[:8]}.keras"
+    _check_room(folder, 5 * 4 * network.count_params())  # a checkpoint, the next one, and the model
+    progress = restore_checkpoint(checkpoint, network, trainer.optimizer)
+    origin = {"fingerprint": identity, "made_with": made_with(pair.notes, pair.audio)}
+
+    def now() -> TrainedModel:
+        return trained_model(trainer, sampler, pair, origin | _summary(progress, trainer, pair))
 
     def look(last: bool = False) -> None:
         if watch is not None and (last or watch.due(progress)):
-            watch(progress, trained_model(trainer, sampler, pair, {}))
+            watch(progress, now())
 
-    _loop(trainer, sampler, progress, checkpoint, identity, look)
+    def keep() -> None:
+        save_checkpoint(checkpoint, now(), trainer.optimizer, progress)
+
+    _loop(trainer, sampler, progress, keep, look)
     look(last=True)
-    summary = {
-        "fingerprint": identity,
-        "steps": progress.step,
-        "seconds": round(progress.seconds, 1),
-        "parameters": network.count_params(),
-        "train_loss": progress.train_loss[-1],
-        "validation_loss": progress.validation[-1][1] if progress.validation else None,
-        "pair": pair.description,
-        "late": pair.late,
-    }
     lent = models.borrow_tables(network, {note.pitch for note in pair.notes}, *pair.pitches)
     if lent:
         print(f"no note of the pair has the pitches {', '.join(map(str, lent))}: they sound after their neighbours")
-    model = trained_model(trainer, sampler, pair, summary)
-    save_model(run_file(settings.name), model)
-    write_json(
-        RUNS / settings.name / "training.json",
-        {"settings": settings.to_dict(), **summary, **curves(progress)},
-    )
+    model = now()
+    try:
+        write_json(folder / "training.json", {"settings": settings.to_dict(), **model.training, **curves(progress)})
+        save_model(run_file(settings.name), model)
+    except OSError as error:
+        kept = f"{shown(checkpoint)} stays: " if checkpoint.is_file() else ""
+        raise InputError(
+            f"{shown(run_file(settings.name))} can't be written ({_reason(error)}); {kept}make room and run it again"
+        ) from None
     checkpoint.unlink(missing_ok=True)
     return model
 
 
-def prepare(pair: Pair, settings: Settings) -> tuple[Trainer, PairSampler]:
-    """Return a fresh network ready to be trained on a pair, and what draws its batches; sets every random seed."""
-    keras.utils.set_random_seed(settings.training.seed)
-    low, high = pair.pitches
-    inharmonic = settings.codification.kind == "inharmonic"
-    tuning = estimate_tuning(pair.audio, pair.notes, low, high) if inharmonic else None
-    unload(pair.audio)
-    sampler = PairSampler(pair.notes, pair.audio, settings, tuning)
-    first = sampler.batch(0)
-    level = normalized_level(first.target, settings.training.power)
-    sizes = settings.network.layers, settings.network.units, settings.spectral.bins
-    with precision(settings.training.precision):
-        network = ARCHITECTURES[settings.network.architecture].build(*sizes)
-    trainer = Trainer(network, settings, level, mixed=sampler.mixed)
-    trainer(keras.tree.map_structure(ops.convert_to_tensor, batch_inputs(first)))
-    trainer.optimizer.build(trainer.trainable_variables)
-    return trainer, sampler
+def _reason(error: OSError) -> str:
+    """Return why something can't be written, in the system's words where it has some."""
+    return error.strerror or (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-@contextmanager
-def precision(policy: str) -> Iterator[None]:
-    """Make the layers that are built in its body compute by a Keras policy such as "mixed_bfloat16"."""
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(usual)
+def _check_room(folder: Path, needed: int) -> None:
+    """Raise `InputError` if a folder's disk has no room for so many bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f"{shown(folder)} has {free / 1e6:.0f} MB of room, the training's checkpoints and model need "
+            f"{needed / 1e6:.0f} MB; make room and run it again"
+        )
+
+
+def _summary(progress: Progress, trainer: Trainer, pair: Pair) -> dict:
+    """Return how a training went so far."""
+    return {
+        "steps": progress.step,
+        "seconds": round(progress.seconds, 1),
+        "parameters": trainer.network.count_params(),
+        "train_loss": progress.train_loss[-1] if progress.train_loss else None,
+        "validation_loss": progress.validation[-1][1] if progress.validation else None,
+        "pair": pair.description,
+        "late": pair.late,
+    }
 
 
 def trained_model(trainer: Trainer, sampler: PairSampler, pair: Pair, summary: dict) -> TrainedModel:
@@ -213,17 +164,6 @@ def trained_model(trainer: Trainer, sampler: PairSampler, pair: Pair, summary: d
     )
 
 
-def normalized_level(target: np.ndarray, power: float | str) -> float:
-    """Return the root mean square of normalized spectra given as pairs; raises `InputError` for silence."""
-    if power == LOGARITHM:
-        level = float(np.sqrt(np.mean(np.abs(normalize(target[..., 0] + 1j * target[..., 1], power)) ** 2) / 2))
-    else:
-        level = float(np.sqrt(np.mean(np.sum(np.square(target), axis=-1) ** power) / 2))
-    if level == 0:
-        raise InputError("the pair is silent where its notes are; give a WAV that sounds with its MIDI file")
-    return level
-
-
 def curves(progress: Progress) -> dict:
     """Return the loss curves as lists for JSON."""
     steps, values = zip(*progress.validation, strict=True) if progress.validation else ((), ())
@@ -234,20 +174,18 @@ def curves(progress: Progress) -> dict:
 
 
 def _loop(
-    trainer: Trainer,
-    sampler: PairSampler,
-    progress: Progress,
-    checkpoint: Path,
-    identity: str,
-    look: Callable[[], None],
+    trainer: Trainer, sampler: PairSampler, progress: Progress, keep: Callable[[], None], look: Callable[[], None]
 ) -> None:
-    """Take steps until the settings' steps or seconds are done; batches are made ahead in a second thread."""
+    """Take steps until the settings' steps or seconds are done; batches are made ahead in a second thread.
+
+    keep: writes a checkpoint.
+    """
     settings = trainer.settings
     steps, seconds = settings.training.steps, settings.training.seconds
     validation = on_device(sampler.validation_batch())
     losses = []  # of the steps since the last time that they were read
     begun, before = time.monotonic(), progress.seconds
-    saved = begun
+    saved, cost = begun, 1 / 30
     with (
         interruptible() as interrupted,
         ThreadPoolExecutor(WORKERS) as pool,
@@ -261,7 +199,7 @@ def _loop(
             progress.step += 1
             progress.seconds = before + time.monotonic() - begun
             last = progress.step >= steps or progress.seconds >= seconds
-            due = time.monotonic() - saved > CHECKPOINT_SECONDS
+            due = not last and time.monotonic() - saved > min(CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE)
             if last or due or progress.step % READ_STEPS == 0:
                 _read(losses, progress, settings)
                 paused = time.monotonic()
@@ -272,27 +210,47 @@ def _loop(
                 value = float(trainer.test_on_batch(batch_inputs(validation), validation.target))
                 progress.validation.append((progress.step, value))
             _show(bar, progress, settings)
-            if interrupted.is_set() and not last:
+            stopped = interrupted.is_set() and not last
+            if due or stopped:
                 _read(losses, progress, settings)
-                save_checkpoint(checkpoint, trainer.network, trainer.optimizer, progress, identity)
-                bar.close()
-                print(f"interrupted; {shown(checkpoint)} keeps step {progress.step}: run the same again to go on")
-                raise KeyboardInterrupt
-            if due:
-                save_checkpoint(checkpoint, trainer.network, trainer.optimizer, progress, identity)
                 saved = time.monotonic()
+                written = _kept(keep, bar)
+                cost = time.monotonic() - saved
+                saved += cost
+            if stopped:
+                bar.close()
+                kept = f"its checkpoint keeps step {progress.step}" if written else "its last checkpoint stays"
+                print(f"training {settings.name} interrupted; {kept}: run the same again to go on")
+                raise KeyboardInterrupt
+
+
+def _kept(keep: Callable[[], None], bar: tqdm) -> bool:
+    """Write a checkpoint and return whether it could be written; a full disk ends no training, and is said."""
+    try:
+        keep()
+    except OSError as error:
+        bar.write(f"the checkpoint can't be written ({_reason(error)}): training goes on without; make room")
+        return False
+    return True
 
 
 def _read(losses: list, progress: Progress, settings: Settings) -> None:
-    """Move the losses of the last steps from the device to `progress`; raises `InputError` if one is not finite."""
+    """Move the losses of the last steps from the device to `progress`; raises `InputError` if they diverge."""
     for loss in map(float, losses):
         if not math.isfinite(loss):
-            raise InputError(
-                f"training of {settings.name} diverged at step {len(progress.train_loss)}: "
-                f"give a learning_rate below {settings.training.learning_rate:g}"
-            )
+            _diverged(progress, settings, "is no number")
         progress.train_loss.append(loss)
     losses.clear()
+    first, latest = progress.train_loss[:READ_STEPS], progress.train_loss[-VALIDATION_STEPS:]
+    if len(progress.train_loss) > VALIDATION_STEPS and np.mean(latest) > DIVERGED * np.median(first):
+        _diverged(progress, settings, f"rose from {np.median(first):.3g} to {np.mean(latest):.3g}")
+
+
+def _diverged(progress: Progress, settings: Settings, how: str) -> None:
+    raise InputError(
+        f"training of {settings.name} diverged at step {len(progress.train_loss)}: its loss {how}; the last good "
+        f"checkpoint stays; give a learning_rate below {settings.training.learning_rate:g}"
+    )
 
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}"

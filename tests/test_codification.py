@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnss_utils import codification
 from nnss_utils.codification import ToneTable, codify, codify_mix, harmonic_tone, inharmonic, release_fade, two_sines
 from nnss_utils.config import Codification
 from nnss_utils.midi import Note
@@ -99,3 +100,72 @@ def test_notes_cut_by_the_end_and_no_notes():
     assert inharmonic([Note(0, 5, 60)], 1000, TUNING, code).shape == (2, 1000)
     assert not codify([], 1000, code, TUNING).any()
     assert two_sines([Note(1, 2, 60)], 1000).shape == (1, 1000)
+
+
+def by_hand(notes, samples, kind, code):
+    """Return the codification of notes as its definition says it, one note after the other, from sample 0 on."""
+    if kind == "two_sines":
+        return two_sines(notes, samples, velocity=code.velocity)
+    out = np.zeros((2, samples + 10 * SAMPLE_RATE))
+    for note in notes:
+        start, held = round(note.start * SAMPLE_RATE), round((note.end - note.start) * SAMPLE_RATE)
+        fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(round(code.release * SAMPLE_RATE)) / (code.release * SAMPLE_RATE))
+        gain = note.velocity / 127 if code.velocity else 1
+        voice = gain * harmonic_tone(TUNING.partials(note.pitch), held + len(fade))
+        voice[held:] *= fade
+        out[0, start : start + len(voice)] += voice
+        out[1, start] += gain
+        out[1, start + held] -= 0.2 * gain
+    return out[:, :samples]
+
+
+@pytest.mark.parametrize("kind", ["inharmonic", "two_sines"])
+@pytest.mark.parametrize("velocity", [False, True])
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 9000), st.integers(1, 6000), st.integers(58, 64), st.integers(1, 127)),
+        max_size=4, unique_by=lambda row: row[0],
+    ),
+    first=st.integers(0, 16_000),
+    samples=st.integers(1, 12_000),
+)  # fmt: skip
+def test_any_stretch_of_any_notes_is_what_the_definition_says(kind, velocity, rows, first, samples):
+    notes = [Note(s / SAMPLE_RATE, (s + d) / SAMPLE_RATE, p, v) for s, d, p, v in rows]
+    code = Codification(kind, velocity=velocity, release=0.05)
+    expected = by_hand(notes, first + samples, kind, code)[:, first:]
+    np.testing.assert_allclose(codify(notes, samples, code, TUNING, first), expected, atol=1e-4)
+
+
+def test_nothing_is_heard_beyond_a_stretch_and_its_release():
+    """A note counts from its first sample to the last of its release; at both edges the next sample is silent."""
+    code, note = Codification(release=0.01, impulse="none"), Note(0.1, 0.2, 60)
+    start, end = 4410, 8820 + 441
+    assert not codify([note], start, code, TUNING).any() and codify([note], start + 3, code, TUNING).any()
+    assert not codify([note], 100, code, TUNING, end).any() and codify([note], 100, code, TUNING, end - 50).any()
+    assert not two_sines([Note(0.1, 0.2, 60)], 4410).any()
+    assert inharmonic([note], 4410, TUNING, code).shape == (2, 4410)
+
+
+def test_a_mix_in_stretches_is_the_mix(monkeypatch):
+    notes = [Note(0.0, 0.2, 60), Note(0.1, 0.5, 64)]
+    whole = codify(notes, 30_000, Codification(), TUNING).sum(axis=0)
+    monkeypatch.setattr(codification, "_STRETCH", 7000)
+    np.testing.assert_allclose(codify_mix(notes, 30_000, Codification(), TUNING), whole, atol=1e-5)
+
+
+def test_a_table_with_a_limit_forgets_and_makes_anew():
+    code, lengths = Codification(release=0.01), []
+    table = ToneTable(TUNING, [], code, most=3000)
+    for pitch, held in ((60, 1000), (62, 1000), (60, 900), (60, 1000), (64, 1000), (62, 200), (62, 2000)):
+        table.add([(pitch, held)])
+        out = np.zeros((1, held), np.float32)
+        table.copy_many(out, np.array([pitch]), np.array([held]), np.array([0]))
+        np.testing.assert_allclose(out[0], harmonic_tone(TUNING.partials(pitch), held), atol=1e-5)
+        lengths.append(len(table._all))
+    assert lengths == [1441, 2882, 2882, 2882, 1441, 2082, 2441]
+    assert not release_fade(0.01).flags.writeable
+    exact = ToneTable(TUNING, [], code, most=2882)
+    exact.add([(60, 1000)])
+    exact.add([(62, 1000)])
+    assert len(exact._all) == 2882  # as much as may be kept is kept

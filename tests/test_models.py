@@ -16,7 +16,8 @@ from nnss_utils.modelfile import find_model, load_model, model_names, save_model
 from nnss_utils.normalization import denormalize, normalize
 from nnss_utils.sampling import PairSampler, as_pairs
 from nnss_utils.spectral import Spectral, heterodyne, stft
-from nnss_utils.training import Trainer, normalized_level, train
+from nnss_utils.trainer import Trainer, normalized_level
+from nnss_utils.training import train
 from nnss_utils.tuning import estimate_tuning
 
 

@@ -92,10 +92,11 @@ def test_a_checkpoint_of_other_parameters_is_not_used(pair, monkeypatch, capsys)
 
 
 def test_a_damaged_checkpoint_starts_anew(pair, capsys):
-    path = RUNS / "damaged" / "checkpoint.npz"
+    settings = small_settings(name="damaged", steps=2)
+    path = RUNS / "damaged" / f"checkpoint_{training.fingerprint(settings, pair)[:8]}.keras"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"PK nothing")
-    training.train(pair, small_settings(name="damaged", steps=2))
+    training.train(pair, settings)
     assert "is damaged: starting anew" in capsys.readouterr().out and not path.exists()
 
 

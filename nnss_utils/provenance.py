@@ -1,0 +1,53 @@
+"""Where a model or a result comes from: versions, commit and digests of its data, kept inside it."""
+
+import hashlib
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from nnss_utils.midi import Note
+from nnss_utils.paths import ROOT
+from nnss_utils.wav import unload
+
+LIBRARIES = ("keras", "numpy", "scipy", "librosa", "soxr", "mido", "soundfile")
+TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # the same library under either name
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this project and of the libraries that make the numbers."""
+    found = {"python": sys.version.split()[0], "nnss": importlib.metadata.version("nnss")}
+    found |= {name: importlib.metadata.version(name) for name in LIBRARIES}
+    for name in TENSORFLOW:
+        try:
+            return found | {"tensorflow": importlib.metadata.version(name)}
+        except importlib.metadata.PackageNotFoundError:
+            continue  # under its other name, or another backend
+    return found
+
+
+def commit() -> str:
+    """Return the commit that is checked out, "+" appended if the code differs from it; "unknown" without git."""
+    try:
+        git = ["git", "-C", str(ROOT)]
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "nnss_utils"], capture_output=True, text=True).stdout
+        return head + ("+" if changed.strip() else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def data_digests(notes: Sequence[Note], audio: np.ndarray) -> dict[str, str]:
+    """Return the SHA-256 of notes (their times as exact decimals) and of audio, float32 (samples,)."""
+    digest = hashlib.sha256()
+    for at in range(0, len(audio), 2**22):
+        digest.update(np.ascontiguousarray(audio[at : at + 2**22]).data)
+        unload(audio)
+    return {"notes_sha256": hashlib.sha256(repr(tuple(notes)).encode()).hexdigest(), "audio_sha256": digest.hexdigest()}
+
+
+def made_with(notes: Sequence[Note], audio: np.ndarray) -> dict:
+    """Return what every model and every result says of its origin: versions, commit and digests of its data."""
+    return {"versions": versions(), "commit": commit(), "data": data_digests(notes, audio)}
