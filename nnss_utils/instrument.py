@@ -86,7 +86,9 @@ class SampledPiano:
 
     def __init__(self) -> None:
         folder = iowa_folder()
-        self.keys = {pitch: np.load(folder / f"{pitch}.npy", mmap_mode="r") for pitch in range(LOW, HIGH + 1)}
+        self.keys = {
+            pitch: np.load(folder / f"{pitch}.npy", mmap_mode="r", allow_pickle=False) for pitch in range(LOW, HIGH + 1)
+        }
 
     def voice(self, note: Note) -> np.ndarray:
         """Return one note's sound from its first sample on, float32 (samples,)."""

@@ -33,6 +33,7 @@ _MEMBER, _WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
 STATE = "training.npz"  # of a checkpoint
 MEMBERS = {_MEMBER, _WEIGHTS, _CONFIG, "metadata.json", STATE}
 MOST_BYTES = 4e9  # of a file's members, unpacked
+MOST_GROUPS = 10_000  # of an HDF5 file, which may hold itself
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)  # what reading raises
 
 
@@ -215,7 +216,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
         own = set(_classes(json.loads(network.to_json())))
         strange = sorted(set(_classes(described)) - own)
         if strange:
-            raise ValueError(f"it has a {strange[0][1]!r:.60} of {strange[0][0]!r:.60}")
+            raise ValueError(f"it has {', '.join(f'{module}.{name}' for module, name in strange):.100}")
         _check_arrays(weights, network.count_params())
         network.load_weights(path)
     except (*DAMAGED, KeyError, TypeError, ValueError) as error:
@@ -243,9 +244,11 @@ def _check_arrays(weights: bytes, parameters: int) -> None:
     HDF5 could name other files, or unpack to any size.
     """
     with h5py.File(io.BytesIO(weights), "r") as file:
-        groups, numbers = [file], 0
-        while groups:
-            group = groups.pop()
+        groups, seen, numbers = [file], 0, 0
+        while groups and numbers <= parameters:
+            group, seen = groups.pop(), seen + 1
+            if seen > MOST_GROUPS:
+                raise ValueError("it has groups without end")
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                     raise ValueError(f"{name!r:.60} in it is a link")
@@ -256,10 +259,12 @@ def _check_arrays(weights: bytes, parameters: int) -> None:
                 if item.external or item.is_virtual or item.dtype.kind not in "fiu":
                     raise ValueError(f"{name!r:.60} in it is no array of numbers")
                 numbers += item.size
-                if numbers > 2 * parameters + 1000:
-                    raise ValueError("it has more numbers than the network")
+                if numbers > parameters:
+                    break
                 if not np.isfinite(item[()]).all():
                     raise ValueError("its weights are not all numbers")
+    if numbers != parameters:  # Keras would leave what it does not find as it was
+        raise ValueError(f"it has {numbers} numbers, the network {parameters}")
 
 
 def _check_rest(

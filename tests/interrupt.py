@@ -67,7 +67,7 @@ def curve_of(home: Path, name: str) -> np.ndarray:
 
 
 def kill_and_resume(home: Path, name: str, steps: int, kills: int, seed: int = 0) -> dict[str, int]:
-    """Train, killing at random moments, half of them while a checkpoint is written; return what was seen.
+    """Train, killing at random moments, many of them while a checkpoint is written; return what was seen.
 
     Raises AssertionError unless after every kill the last whole checkpoint can be loaded as a model.
     """
@@ -75,10 +75,10 @@ def kill_and_resume(home: Path, name: str, steps: int, kills: int, seed: int = 0
 
     chance, seen = random.Random(seed), {"kills": 0, "while a checkpoint was written": 0, "checkpoints that play": 0}
     while seen["kills"] < kills:
-        process = start(home, name, steps)
+        process = start(home, name, steps, chance.choice((0.0, 0.5, 0.5)))
         wait_for_checkpoint(process, home, name)
         time.sleep(chance.uniform(0, 1.5))
-        if chance.random() < 0.5:
+        if chance.random() < 0.3:
             while process.poll() is None and not any(".part" in file for file in files_of(home, name)):
                 time.sleep(0.001)
         process.send_signal(signal.SIGKILL)

@@ -161,7 +161,8 @@ def test_the_shipped_model_is_small_and_says_how_it_was_made():
     shipped = load_model(str(PRETRAINED))
     assert PRETRAINED.stat().st_size < 12e6
     assert (shipped.low, shipped.high, shipped.instrument) == (21, 108, "steinway")
-    assert {"command", "commit", "seconds", "measures"} <= set(shipped.training)
+    assert {"command", "seconds", "measures"} <= set(shipped.training)
+    assert {"versions", "commit", "data"} == set(shipped.training["made_with"])
     for name, least in TARGETS.items():
         assert shipped.training["measures"][name] >= least
 
