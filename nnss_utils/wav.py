@@ -18,11 +18,18 @@ from nnss_utils.paths import CACHE, shown, whole_file
 from nnss_utils.spectral import SAMPLE_RATE
 
 MOST_IN_MEMORY = 600 * SAMPLE_RATE  # samples of one sound
+LOSSY = ("MPEG", "VORBIS", "OPUS", "ADPCM", "GSM")  # in the names of formats and subtypes
+EIGHT_BITS = ("PCM_U8", "PCM_S8", "ULAW", "ALAW")
+FULL_SCALE = 0.999
 SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
 
 
 def read_wav(path: str | Path) -> np.ndarray:
-    """Return the left channel of a sound file, float32 (samples,); raises `InputError` unless it is 44.1 kHz."""
+    """Return the left channel of a sound file, float32 (samples,).
+
+    What a training can't get back is said: a channel left out, clipping, 8 bits, lossy compression. Raises
+    `InputError` for a file that is missing, unreadable, not of 44.1 kHz, silent, or has samples that are no numbers.
+    """
     path = Path(str(path))
     if not path.is_file():
         raise InputError(f"WAV file {path} does not exist; give the path of a 44.1 kHz WAV file")
@@ -30,16 +37,26 @@ def read_wav(path: str | Path) -> np.ndarray:
         with soundfile.SoundFile(path) as file:
             if file.samplerate != SAMPLE_RATE:
                 raise InputError(f"{path} has {file.samplerate} Hz; convert it to {SAMPLE_RATE} Hz and give that file")
+            said = []
             if file.channels > 1:
-                print(f"{shown(path)}: {file.channels} channels, the left one is taken (a mix would cancel partials)")
-            peaks = [0.0]
+                said.append(f"{file.channels} channels, the left one is taken (a mix would cancel partials)")
+            if any(word in f"{file.format} {file.subtype}" for word in LOSSY):
+                said.append(f"{file.subtype} is compressed with loss: what it left out can't be learnt; give a WAV")
+            if file.subtype in EIGHT_BITS:
+                said.append("8 bits: their noise, 50 dB below full scale, hides what is softer; give 16 or more")
+            peaks, clipped = [0.0], [0]
 
             def left() -> Iterator[np.ndarray]:
                 for part in file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True):
                     peaks.append(np.max(np.abs(part[:, 0])))
+                    clipped.append(clipped_samples(part[:, 0]))
                     yield part[:, 0]
 
             audio, peak = stored(left(), file.frames), np.max(peaks)
+            if sum(clipped):
+                said.append(f"{sum(clipped)} samples are clipped at full scale: record it again at a lower level")
+            for sentence in said:
+                print(f"{shown(path)}: {sentence}")
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
     if not np.isfinite(peak):
@@ -49,15 +66,30 @@ def read_wav(path: str | Path) -> np.ndarray:
     return audio
 
 
+def clipped_samples(part: np.ndarray) -> int:
+    """Return how many samples of a sound (samples,) lie at full scale, three and more in a row with the same sign."""
+    full = np.where(np.abs(part) >= FULL_SCALE, np.sign(part), 0)
+    alike = np.concatenate([[False], (full[1:] == full[:-1]) & (full[1:] != 0), [False]])
+    edges = np.flatnonzero(np.diff(alike.astype(np.int8)))
+    lengths = edges[1::2] - edges[::2] + 1
+    return int(lengths[lengths >= 3].sum())
+
+
 def stored(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
     """Return blocks of float32, `samples` in all, as one array (samples,), mapped from a temporary file if long."""
     if samples <= MOST_IN_MEMORY:
         return np.concatenate([np.zeros(0, np.float32), *(block.copy() for block in blocks)])
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=CACHE) as file:  # gone when the last array that uses it is
-        for block in blocks:
-            np.ascontiguousarray(block, np.float32).tofile(file)
-        file.flush()
+        try:
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, np.float32).data)
+            file.flush()
+        except OSError as error:
+            raise InputError(
+                f"{shown(CACHE)} has no room for {samples / SAMPLE_RATE / 3600:.1f} hours of sound, "
+                f"{4 * samples / 1e9:.1f} GB ({error.strerror}); make room and run it again"
+            ) from None
         return np.memmap(file, np.float32, "r").view(np.ndarray)
 
 

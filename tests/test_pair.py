@@ -6,8 +6,9 @@ import soundfile
 
 from nnss_utils.errors import InputError
 from nnss_utils.midi import Note, write_midi
-from nnss_utils.pair import load_pair, make_pair, measure_timing, read_target
-from nnss_utils.scores import bwv846_prelude, scale_sequence
+from nnss_utils.pair import load_pair, make_pair, read_target
+from nnss_utils.scores import bwv846_prelude, bwv847_fugue, scale_sequence
+from nnss_utils.timing import coarse_offset, measure_timing, pitch_likeness
 
 NOTES = scale_sequence(55, 70, repetitions=2, longest=0.6, sustained=0)
 
@@ -86,7 +87,7 @@ def test_pairs_that_cannot_teach_are_refused(piano, tmp_path, change, says):
 
 def test_audio_without_readable_onsets_says_so_and_is_left_where_it_is(tmp_path, capsys):
     t = np.arange(60 * 44100) / 44100
-    midi, wav = saved(tmp_path, (0.1 * np.sin(2 * np.pi * 100 * t)).astype(np.float32))
+    midi, wav = saved(tmp_path, (0.1 * np.sin(2 * np.pi * 100 * t)).astype(np.float32), NOTES[:3])  # too few to tell
     pair = load_pair(midi, wav)
     assert "no onset of the MIDI file can be read" in capsys.readouterr().out and pair.late == 0
 
@@ -115,3 +116,61 @@ def test_missing_and_broken_files_are_refused(piano, tmp_path):
     ):
         with pytest.raises(InputError):
             load_pair(*bad)
+
+
+def test_the_recording_of_another_piece_is_refused(piano, tmp_path):
+    """Even one that has the same onsets."""
+    other = [Note(note.start, note.end, 55 + (note.pitch * 7) % 16, note.velocity) for note in NOTES]
+    for notes in (other, bwv846_prelude()[:300]):
+        midi, wav = saved(tmp_path, np.pad(piano.render(notes), (0, 60 * 44100)))
+        with pytest.raises(InputError, match=r"own.wav is no recording of its MIDI file: .* over [45]\d% of"):
+            load_pair(midi, wav)
+        with pytest.raises(InputError, match="no recording"):
+            read_target(wav, NOTES, 0)
+
+
+@pytest.mark.parametrize("by", [-0.1, 0.1, 4.5])
+def test_a_pair_misaligned_by_much_is_put_right_and_said(piano, tmp_path, capsys, by):
+    audio, samples = piano.render([Note(n.start + 0.2, n.end + 0.2, n.pitch) for n in NOTES]), round(by * 44100)
+    notes = [Note(n.start + 0.2, n.end + 0.2, n.pitch) for n in NOTES]
+    midi, wav = saved(
+        tmp_path, np.pad(audio, (samples, 0)) if samples > 0 else np.pad(audio[-samples:], (0, 9999)), notes
+    )
+    pair = load_pair(midi, wav)
+    assert f"moved by {-pair.late} samples" in capsys.readouterr().out
+    assert pair.late == pytest.approx(samples, abs=30)
+    midi, wav = saved(tmp_path, np.pad(audio, (6 * 44100, 0)), notes)
+    with pytest.raises(InputError, match="begun within 5 s of it"):
+        load_pair(midi, wav)
+
+
+def tones(notes, sound):
+    """Return notes played by `sound(frequency, seconds (samples,), length)`."""
+    out = np.zeros(round((notes[-1].end + 1) * 44100), np.float32)
+    for note in notes:
+        start, held = round(note.start * 44100), round(note.duration * 44100)
+        t = np.arange(held) / 44100
+        out[start : start + held] += 0.1 * sound(440 * 2 ** ((note.pitch - 69) / 12), t, note.duration)
+    return out
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        lambda f, t, length: np.exp(-3 * t) * np.sin(2 * np.pi * f * 2 ** (0.3 / 12) * t),  # 30 cents sharp
+        lambda f, t, length: np.sin(np.pi * t / length) ** 2 * np.sin(2 * np.pi * f * t),  # slow attack
+        lambda f, t, length: np.exp(-5 * t) * sum(np.sin(2 * np.pi * h * f * t) / h for h in range(1, 9)),
+    ],
+)
+def test_other_instruments_are_heard_too(sound):
+    audio = tones(NOTES, sound)
+    assert pitch_likeness(audio, NOTES, coarse_offset(audio, NOTES)) > 0.9
+
+
+def test_likeness_is_one_for_dense_music_half_for_noise_and_none_for_nothing(piano):
+    chords = [Note(0.5 * i, 0.5 * i + 1.5, p + i % 5) for i in range(1, 30) for p in (40, 60, 64, 67)]
+    assert pitch_likeness(piano.render(chords), chords, 0.0) > 0.9
+    noise = np.random.default_rng(0).standard_normal(16 * 44100).astype(np.float32)
+    assert pitch_likeness(noise, chords, 0.0) == pytest.approx(0.5, abs=0.1)
+    assert pitch_likeness(noise, chords[:4], 0.0) is None
+    assert bwv847_fugue()[0].start == 0  # a note at the very start has no sound before it, and is left out

@@ -1,5 +1,7 @@
 """Long recordings are mapped from disk: the same samples, in little memory."""
 
+import errno
+
 import numpy as np
 import pytest
 import soundfile
@@ -61,3 +63,73 @@ def test_training_draws_the_same_from_memory_and_from_disk(pair, short_limit):
     tuning = estimate_tuning(pair.audio, pair.notes, 60, 64)
     a, b = (PairSampler(p.notes, p.audio, settings, tuning).batch(3) for p in (pair, mapped))
     np.testing.assert_array_equal(a.target, b.target)
+
+
+def written(path, audio, rate=44100, **options):
+    soundfile.write(path, audio, rate, **options)
+    return path
+
+
+TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(3 * 44100) / 44100).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "says"),
+    [
+        ("a.wav", {"subtype": "PCM_24"}, 1e-6, ""),
+        ("a.wav", {"subtype": "DOUBLE"}, 1e-6, ""),
+        ("a.flac", {}, 1e-4, ""),
+        ("a.wav", {"subtype": "PCM_U8"}, 0.01, "8 bits: their noise"),
+        ("a.wav", {"subtype": "ULAW"}, 0.02, "8 bits: their noise"),
+        ("a.mp3", {}, 0.2, "compressed with loss"),
+        ("a.ogg", {}, 0.2, "VORBIS is compressed with loss"),
+    ],
+)
+def test_formats_are_read_and_what_they_lose_is_said(tmp_path, capsys, name, options, error, says):
+    audio = read_wav(written(tmp_path / name, TONE, **options))
+    middle = slice(44100, 2 * 44100)
+    np.testing.assert_allclose(audio[middle], TONE[middle], atol=error)
+    said = capsys.readouterr().out
+    assert says in said and bool(said) == bool(says)
+
+
+def test_clipping_is_said(tmp_path, capsys):
+    read_wav(written(tmp_path / "a.wav", np.clip(3 * TONE, -1, 1)))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "clipped at full scale: record it again at a lower level" in line
+    share = 1 - 2 / np.pi * np.arcsin(1 / 1.5)
+    assert int(line.split(": ")[1].split()[0]) == pytest.approx(share * len(TONE), rel=0.02)
+    read_wav(written(tmp_path / "a.wav", 1.999 * TONE))  # touches it and is not flat
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("audio", "rate", "says"),
+    [
+        (np.zeros(44100), 44100, "is silent"),
+        (np.full(44100, np.nan), 44100, "not numbers"),
+        (np.full(44100, -np.inf), 44100, "not numbers"),
+        (TONE, 96000, "has 96000 Hz; convert it to 44100 Hz"),
+        (TONE[:0], 44100, "is silent"),
+        (TONE[:1], 44100, "is silent"),
+    ],
+)
+def test_sounds_that_are_none_are_refused(tmp_path, audio, rate, says):
+    with pytest.raises(InputError, match=says):
+        read_wav(written(tmp_path / "a.wav", audio, rate, subtype="FLOAT"))
+
+
+def test_no_room_for_hours_of_sound_is_said(tmp_path, short_limit, monkeypatch):
+    class Full:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(wav.tempfile, "TemporaryFile", lambda dir: Full())
+    with pytest.raises(InputError, match=r"has no room for .* hours of sound, .* GB \(No space left on device\)"):
+        read_wav(written(tmp_path / "a.wav", TONE))
