@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup run test bench lab app lock clean notebooks
+.PHONY: help setup run test coverage reproduce bench lab app lock clean notebooks
 
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 18
@@ -28,8 +28,15 @@ test: $(READY)  ## ruff, pytest and every notebook with fast parameters
 	$(BIN)/python tests/prepare_notebooks.py build/notebooks
 	cd build/notebooks && NNSS_HOME=$(CURDIR)/build ../../$(BIN)/python -m pytest -c ../../pyproject.toml --rootdir=. -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=300 .
 
+coverage: $(READY)  ## which lines of nnss_utils the tests run (without the browser's)
+	$(BIN)/coverage run --source=nnss_utils -m pytest -m "not browser"
+	$(BIN)/coverage report --skip-covered --fail-under=90
+
+reproduce: $(READY)  ## the README's tables made again, and which figures differ by more than their spread (ALL=1: from nothing)
+	$(BIN)/python -m nnss_utils.reproduce $(if $(filter-out 0,$(ALL)),--all) $(if $(MIDI),"$(MIDI)")
+
 lab: $(READY)  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --notebook-dir=. notebooks/01_codification.ipynb
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $$([ "$$(id -u)" != 0 ] || echo --allow-root) --notebook-dir=. notebooks/01_codification.ipynb
 
 app: $(READY)  ## notebook 10_play as a web page of this machine: a piano played by the network
 	$(BIN)/voila notebooks/10_play.ipynb --token --Voila.ip=127.0.0.1 --VoilaConfiguration.file_allowlist='(?!)' --VoilaConfiguration.show_tracebacks=False $(if $(PORT),--port=$(PORT))

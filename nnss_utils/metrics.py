@@ -104,7 +104,8 @@ def peak_energy(target: np.ndarray, spectral: Spectral) -> float:
 def level_difference_db(Y: np.ndarray, P: np.ndarray, floor: float) -> np.ndarray:
     """Return the level of P over Y in dB, bin by bin, both floored at the energy `floor`."""
     floor = max(floor, 1e-30)
-    return 10 * np.log10(np.maximum(np.abs(P) ** 2, floor) / np.maximum(np.abs(Y) ** 2, floor))
+    levels = [np.log10(np.maximum(np.abs(x) ** 2, floor)) for x in (P, Y)]
+    return 10 * (levels[0] - levels[1])  # a ratio could overflow
 
 
 def attack_sustain_lsd_db(target: np.ndarray, prediction: np.ndarray, onsets: np.ndarray) -> tuple[float, float]:

@@ -18,7 +18,8 @@ LOGARITHM = "log"
 FLOOR = 1e-8  # magnitude (-160 dB) below which a bin counts as silent: keeps powers and gradients finite
 LOG_FLOOR = 1e-5  # magnitude (-100 dB) around which the logarithm bends to the straight line through 0
 LOG_RANGE = math.log1p(1 / LOG_FLOOR)  # so that magnitude 1 is 1, as with powers
-LOG_LOUDEST = 2.0  # of a normalized magnitude: 100 dB above full scale, where a network's errors are cut
+LOUDEST = 1e5  # magnitude, 100 dB above full scale, from which on a network's errors grow no faster than themselves
+LOG_LOUDEST = 2.0  # the same, normalized by the logarithm
 
 
 def check_power(power: float | str) -> None:
@@ -44,19 +45,22 @@ def normalize(spectrogram: np.ndarray, power: float | str) -> np.ndarray:
 
 
 def denormalize(normalized: np.ndarray, power: float | str) -> np.ndarray:
-    """Return the complex array that `normalize` made `normalized` from; magnitudes below FLOOR are lost."""
+    """Return the complex array that `normalize` made `normalized` from, finite whatever a network says.
+
+    Magnitudes below FLOOR are lost, those above LOUDEST, where low powers would overflow, are lowered.
+    """
     check_power(power)
     magnitude = np.abs(normalized)
     if power == LOGARITHM:
         magnitude = np.maximum(magnitude, 1e-12)
         return normalized * (LOG_FLOOR * np.expm1(LOG_RANGE * np.minimum(magnitude, LOG_LOUDEST)) / magnitude)
-    return normalized * np.maximum(magnitude, FLOOR**power) ** (1 / power - 1)
+    return normalized * np.clip(magnitude, FLOOR**power, LOUDEST**power) ** (1 / power - 1)
 
 
-def _scale_pairs(pairs, exponent: float, floor: float):
-    """Return pairs (..., 2) times max(magnitude, floor)^exponent, finite with its gradient."""
-    energy = ops.sum(ops.square(pairs), axis=-1, keepdims=True)
-    return pairs * ops.exp(ops.log(ops.maximum(energy, floor**2)) * (exponent / 2))  # half of a power's own time
+def _scale_pairs(pairs, exponent: float, floor: float, loudest: float):
+    """Return pairs (..., 2) times magnitude^exponent, that kept within floor..loudest: finite with its gradient."""
+    energy = ops.clip(ops.sum(ops.square(pairs), axis=-1, keepdims=True), floor**2, loudest**2)
+    return pairs * ops.exp(ops.log(energy) * (exponent / 2))  # half of a power's own time
 
 
 def _magnitude(pairs):
@@ -69,7 +73,7 @@ def normalize_pairs(pairs, power: float | str, floor: float = FLOOR):
     if power == LOGARITHM:
         magnitude = _magnitude(pairs)
         return pairs * (ops.log1p(magnitude / LOG_FLOOR) / LOG_RANGE / magnitude)
-    return pairs if power == 1 else _scale_pairs(pairs, power - 1, floor)
+    return pairs if power == 1 else _scale_pairs(pairs, power - 1, floor, LOUDEST)
 
 
 def denormalize_pairs(pairs, power: float | str):
@@ -77,7 +81,7 @@ def denormalize_pairs(pairs, power: float | str):
     if power == LOGARITHM:
         magnitude = _magnitude(pairs)
         return pairs * (LOG_FLOOR * ops.expm1(LOG_RANGE * ops.minimum(magnitude, LOG_LOUDEST)) / magnitude)
-    return pairs if power == 1 else _scale_pairs(pairs, 1 / power - 1, FLOOR**power)
+    return pairs if power == 1 else _scale_pairs(pairs, 1 / power - 1, FLOOR**power, LOUDEST**power)
 
 
 def with_error(

@@ -17,9 +17,8 @@ SPEED = ROOT / "data" / "results" / "benchmark.json"
 CLAIMS = ROOT / "data" / "results" / "claims.json"
 
 
-def results_table() -> str:
-    """Return the shipped model's measures of every piece as Markdown."""
-    model = pieces.kept()[PRETRAINED.stem]
+def results_table(model: dict) -> str:
+    """Return the shipped model's measures of every piece (pieces.measure_pieces) as Markdown."""
     training = model["training"]
     said = (
         f"The model that comes with the project: {model['parameters']:,} parameters, trained for "
@@ -33,14 +32,13 @@ def models_table() -> str:
     return pieces.worst_table(pieces.kept())
 
 
-def verdicts_table() -> str:
-    """Return the table of claims and verdicts as Markdown."""
-    return claims_table(read_json(CLAIMS)["claims"], short=True)
+def verdicts_table(result: dict) -> str:
+    """Return what notebook 07_claims wrote as a table of claims and verdicts in Markdown."""
+    return claims_table(result["claims"], short=True)
 
 
-def speed_table() -> str:
+def speed_table(result: dict) -> str:
     """Return what `make bench` measured as Markdown, without the ways that were tried."""
-    result = read_json(SPEED)
     measured = {name: part for name, part in result["parts"].items() if name != "tried"}
     return benchmark.table(result | {"parts": measured})
 
@@ -48,10 +46,10 @@ def speed_table() -> str:
 def tables() -> dict[tuple[str, str], str]:
     """Return the README's tables by the marks they stand between."""
     return {
-        RESULTS_MARKS: results_table(),
+        RESULTS_MARKS: results_table(pieces.kept()[PRETRAINED.stem]),
         MODELS_MARKS: models_table(),
-        CLAIMS_MARKS: verdicts_table(),
-        SPEED_MARKS: speed_table(),
+        CLAIMS_MARKS: verdicts_table(read_json(CLAIMS)),
+        SPEED_MARKS: speed_table(read_json(SPEED)),
     }
 
 
