@@ -7,13 +7,19 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnss_utils import spectral as spectral_module
 from nnss_utils.errors import InputError
 from nnss_utils.spectral import (
     Spectral,
+    carrier_factors,
+    carriers,
     frame_count,
+    frames_to_spectra,
     heterodyne,
     inverse_heterodyne,
     istft,
+    lead,
+    overlap_add,
     oversample,
     stft,
     undersample,
@@ -148,3 +154,128 @@ def test_oversampled_frames_keep_1024_bins():
 def test_bad_parameters_are_refused(bad):
     with pytest.raises(InputError, match=next(iter(bad)) if bad != {"oversampling": 3} else "multiple"):
         Spectral(**bad)
+
+
+def test_the_usual_settings():
+    assert Spectral() == Spectral(2048, 256, "hann", 8.0, 1, True, 1024)
+    assert (Spectral().rate, Spectral(oversampling=4).rate, Spectral(oversampling=4).bins) == (44100, 176400, 256)
+    assert Spectral(16, 8, bins=9).bins == 9 and Spectral(65536, 256).bins == 32768
+    assert Spectral(1024, 1, oversampling=16).bins == 32 and Spectral(kaiser_beta=0, window="kaiser").kaiser_beta == 0
+    assert Spectral(1000, 940).frame_step == 940  # a ten thousandth of the energy is left where frames meet
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"frame_length": 14}, "frame_length=14 is out of range; give a value from 16 to 65536"),
+        ({"frame_length": 65538}, "frame_length=65538 is out of range; give a value from 16 to 65536"),
+        ({"frame_length": 512.0}, "frame_length=512.0 is float; give a whole number"),
+        ({"oversampling": 0}, "oversampling=0 is out of range; give a value from 1 to 16"),
+        ({"oversampling": 17}, "oversampling=17 is out of range"),
+        ({"oversampling": 2.0}, "oversampling=2.0 is float; give a whole number"),
+        ({"kaiser_beta": -0.1}, "kaiser_beta=-0.1 is out of range; give a value from 0 to 40"),
+        ({"kaiser_beta": 40.1}, "kaiser_beta=40.1 is out of range; give a value from 0 to 40"),
+        ({"frame_step": 0}, "frame_step=0 is out of range; give a value from 1 to 2048"),
+        ({"frame_step": 2049}, "frame_step=2049 is out of range; give a value from 1 to 2048"),
+        ({"frame_step": 64.0}, "frame_step=64.0 is float; give a whole number"),
+        ({"bins": -1}, "bins=-1 is out of range; give a value from 0 to 1025"),
+        ({"bins": 1026}, "bins=1026 is out of range; give a value from 0 to 1025"),
+        ({"bins": 9.0}, "bins=9.0 is float; give a whole number"),
+        ({"frame_length": 1002, "oversampling": 2}, "frame_length=1002 must be a multiple of 2 * oversampling = 4"),
+        ({"frame_length": 1000, "frame_step": 960}, "frame_step=960 is too large for a hann window of 1000: samples"),
+        ({"frame_length": 1000, "frame_step": 960}, "use a step of at most 500"),
+    ],
+)
+def test_the_edges_of_what_is_allowed(bad, says):
+    with pytest.raises(InputError) as caught:
+        Spectral(**bad)
+    assert says in str(caught.value)
+
+
+def test_kept_arrays_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        window_samples(Spectral())[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        spectral_module._turn(64)[0] = 1
+
+
+def test_frames_of_any_shape_are_windowed_scaled_and_transformed():
+    spectral = Spectral(64, 16, bins=20)
+    frames = np.random.default_rng(1).standard_normal((2, 3, 64)).astype(np.float32)
+    expected = np.fft.rfft(3.0 * frames * scipy.signal.get_window("hann", 64))[..., :20]
+    np.testing.assert_allclose(frames_to_spectra(frames, spectral, 3.0), expected, atol=1e-5)
+    assert frames_to_spectra(frames, spectral, 3.0).dtype == np.complex64
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(0, 0), (63, 0), (64, 1), (79, 1), (80, 2), (200, 9)])
+def test_frames_that_lie_inside_the_signal(samples, frames):
+    spectral = Spectral(64, 16)
+    S = stft(NOISE[:samples], spectral, pad=False)
+    assert S.shape == (frames, 32)
+    for number in range(frames):
+        expected = np.fft.rfft(NOISE[16 * number :][:64] * scipy.signal.get_window("hann", 64))[:32]
+        np.testing.assert_allclose(S[number], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [1, 5, 16, 48])
+@pytest.mark.parametrize("samples", [1, 63, 64, 100])
+def test_as_many_frames_as_counted_touch_the_signal(step, samples):
+    spectral = Spectral(64, step)
+    S = stft(NOISE[:samples], spectral)
+    assert len(S) == frame_count(samples, spectral) == -(-(samples + lead(spectral)) // step)
+    assert lead(spectral) % step == 0 and 0 <= lead(spectral) - (64 - step) < step
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 30])
+@pytest.mark.parametrize(("length", "step"), [(64, 16), (64, 24), (64, 64), (64, 1)])
+def test_overlap_add_is_the_least_squares_signal(count, length, step):
+    """Few frames and many; and the end, where frames overlap less, is weighed as if they went on."""
+    spectral = Spectral(length, step, "hamming")
+    frames = np.random.default_rng(2).standard_normal((count, length))
+    window = window_samples(spectral).astype(float)
+    total = np.zeros((count + -(-length // step) - 1) * step)
+    for number, frame in enumerate(frames):
+        total[number * step : number * step + length] += frame * window
+    padded = np.append(window**2, np.zeros(-length % step))
+    energy = np.array([padded[first::step].sum() for first in range(step)])
+    expected = total / np.resize(energy, len(total))
+    result = overlap_add(frames, spectral)
+    assert result.shape == expected.shape and result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_frames_that_do_not_overlap_come_back_without_their_nyquist_bin():
+    spectral = Spectral(64, 64, "hamming")
+    frames = NOISE[:640].reshape(10, 64)
+    alternating = (-1.0) ** np.arange(64)
+    window = scipy.signal.get_window("hamming", 64)
+    back = istft(stft(NOISE[:640], spectral), spectral, 640).reshape(10, 64)
+    lost = (frames * window) @ alternating / 64
+    np.testing.assert_allclose(back, frames - lost[:, None] * alternating / window, atol=1e-4)
+
+
+def test_fewer_bins_are_a_low_pass_and_nothing_is_put_above_them():
+    spectral = Spectral(256, 64, bins=32)
+    t = np.arange(4000) / 44100
+    low, high = np.sin(2 * np.pi * 2000 * t), np.sin(2 * np.pi * 15_000 * t)
+    back = istft(stft(low + high, spectral), spectral, 4000)
+    np.testing.assert_allclose(back[300:-300], low[300:-300], atol=0.01)
+
+
+def test_carriers_are_their_formula_and_take_amplitudes():
+    spectral, starts = Spectral(256, 64, bins=129), np.array([0, 3, 1000, -7])
+    k = np.arange(129)
+    expected = np.exp(-2j * np.pi * k * starts[:, None] / 256)
+    np.testing.assert_allclose(carriers(spectral, starts), expected, atol=1e-5)
+    amplitudes = np.array([1.0, 0.5, 0.0, 2.0])
+    coarse, fine = carrier_factors(spectral, starts, amplitudes)
+    product = (coarse[:, :, None] * fine[:, None, :]).reshape(4, -1)[:, :129]
+    np.testing.assert_allclose(product, expected * amplitudes[:, None], atol=1e-5)
+    S = stft(NOISE[:600], spectral)
+    starts = 64 * np.arange(len(S))
+    np.testing.assert_allclose(heterodyne(S, spectral), S * carriers(spectral, starts), atol=1e-5)
+    np.testing.assert_allclose(inverse_heterodyne(S, spectral), S * carriers(spectral, starts).conj(), atol=1e-5)
+
+
+def test_a_factor_of_one_is_no_resampling():
+    assert oversample(NOISE, 1) is NOISE and undersample(NOISE, 1) is NOISE
