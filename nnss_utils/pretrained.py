@@ -16,14 +16,14 @@ from nnss_utils.pieces import measure_pieces
 from nnss_utils.run import make_scale_pair
 from nnss_utils.scores import SCORES
 
-STEPS, SECONDS = 10000, 1800.0
-COMMAND = f"papermill 05_train.ipynb out.ipynb -p name steinway -p steps {STEPS} -p seconds {SECONDS:g}"
+STEPS, SECONDS, ECHO = 10000, 1800.0, 1  # with time enough, every batch is a new one
+COMMAND = f"papermill 05_train.ipynb out.ipynb -p name steinway -p steps {STEPS} -p seconds {SECONDS:g} -p echo {ECHO}"
 LARGEST = 12e6  # bytes
 
 
 def main(midis: list[str]) -> None:
     """Train the network unless it is trained, measure it as float16, and write it with its measures."""
-    pair, settings = make_scale_pair(), make_settings(name=PRETRAINED.stem, steps=STEPS, seconds=SECONDS)
+    pair, settings = make_scale_pair(), make_settings(name=PRETRAINED.stem, steps=STEPS, seconds=SECONDS, echo=ECHO)
     model = load_model(settings.name) if training.is_trained(settings, pair) else training.train(pair, settings)
     made = {"command": COMMAND}
     save_small_model(PRETRAINED, dataclasses.replace(model, training=model.training | made))

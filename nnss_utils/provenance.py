@@ -1,5 +1,6 @@
 """Where a model or a result comes from: versions, commit and digests of its data, kept inside it."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import subprocess
@@ -12,19 +13,15 @@ from nnss_utils.midi import Note
 from nnss_utils.paths import ROOT
 from nnss_utils.wav import unload
 
-LIBRARIES = ("keras", "numpy", "scipy", "librosa", "soxr", "mido", "soundfile")
-TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # the same library under either name
+PACKAGES = ("nnss", "keras", "tensorflow", "tensorflow-cpu", "numpy", "scipy", "librosa", "soxr", "mido", "soundfile")
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this project and of the libraries that make the numbers."""
-    found = {"python": sys.version.split()[0], "nnss": importlib.metadata.version("nnss")}
-    found |= {name: importlib.metadata.version(name) for name in LIBRARIES}
-    for name in TENSORFLOW:
-        try:
-            return found | {"tensorflow": importlib.metadata.version(name)}
-        except importlib.metadata.PackageNotFoundError:
-            continue  # under its other name, or another backend
+    found = {"python": sys.version.split()[0]}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or a copy not installed
+            found[name.removesuffix("-cpu")] = importlib.metadata.version(name)
     return found
 
 
