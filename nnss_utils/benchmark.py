@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from nnss_utils.errors import InputError
 from nnss_utils.paths import IMAGES, RESULTS, ROOT, read_json, shown, write_json
+from nnss_utils.provenance import commit, versions
 
 RESULT = RESULTS / "benchmark.json"
 PICTURE = IMAGES / "benchmark.png"
@@ -65,7 +66,13 @@ def main(names: list[str]) -> None:
             except InputError as failure:  # the others are still worth having
                 failures.append(str(failure))
     minutes = round((time.monotonic() - begun) / 60, 1)
-    result = {"machine": machine(), "minutes": before.get("minutes", minutes), "parts": parts}  # of a whole run
+    result = {
+        "machine": machine(),
+        "minutes": before.get("minutes", minutes),  # of a whole run
+        "parts": parts,
+        "versions": versions(),
+        "commit": commit(),
+    }
     print(table(result))
     if failures:
         raise InputError("; ".join(failures))
