@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from nnss_utils.errors import InputError
 from nnss_utils.instrument import Instrument, on_grid
 from nnss_utils.midi import Note, read_midi
+from nnss_utils.provenance import data_digests
 from nnss_utils.spectral import SAMPLE_RATE
 from nnss_utils.timing import FARTHEST, Timing, coarse_offset, lateness, measure_timing, pitch_likeness
 from nnss_utils.wav import read_wav, stored, unload
@@ -33,6 +35,11 @@ class Pair:
     def pitches(self) -> tuple[int, int]:
         """Its lowest and highest pitch."""
         return min(note.pitch for note in self.notes), max(note.pitch for note in self.notes)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of its notes and of its audio, as provenance.data_digests makes them."""
+        return data_digests(self.notes, self.audio)
 
 
 def make_pair(notes: Sequence[Note], instrument: Instrument) -> Pair:

@@ -21,10 +21,9 @@ from nnss_utils.errors import InputError
 from nnss_utils.modelfile import TrainedModel, read_metadata, run_file, save_model
 from nnss_utils.pair import Pair
 from nnss_utils.paths import RUNS, shown, write_json
-from nnss_utils.provenance import made_with
+from nnss_utils.provenance import commit, versions
 from nnss_utils.sampling import PairSampler
 from nnss_utils.trainer import Trainer, prepare
-from nnss_utils.wav import unload
 
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints at the most
 CHECKPOINT_SHARE = 0.03  # of the time may go into writing them
@@ -37,12 +36,7 @@ DIVERGED = 100  # times the loss of the first steps
 
 def fingerprint(settings: Settings, pair: Pair) -> str:
     """Return a digest of all that decides what a training makes."""
-    digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
-    digest.update(repr(pair.notes).encode())
-    for at in range(0, len(pair.audio), 2**22):
-        digest.update(np.ascontiguousarray(pair.audio[at : at + 2**22]).data)
-        unload(pair.audio)
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps([settings.to_dict(), pair.digests], sort_keys=True).encode()).hexdigest()
 
 
 def is_trained(settings: Settings, pair: Pair) -> bool:
@@ -90,9 +84,9 @@ def _train(pair: Pair, settings: Settings, watch: Watch | None) -> TrainedModel:
     network, folder = trainer.network, RUNS / settings.name
     identity = fingerprint(settings, pair)
     checkpoint = folder / f"checkpoint_{identity[:8]}.keras"
-    _check_room(folder, 5 * 4 * network.count_params())  # a checkpoint, the next one, and the model
+    _check_room(folder, 4 * network.count_params())
     progress = restore_checkpoint(checkpoint, network, trainer.optimizer)
-    origin = {"fingerprint": identity, "made_with": made_with(pair.notes, pair.audio)}
+    origin = {"fingerprint": identity, "made_with": {"versions": versions(), "commit": commit(), "data": pair.digests}}
 
     def now() -> TrainedModel:
         return trained_model(trainer, sampler, pair, origin | _summary(progress, trainer, pair))
@@ -127,14 +121,16 @@ def _reason(error: OSError) -> str:
     return error.strerror or (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _check_room(folder: Path, needed: int) -> None:
-    """Raise `InputError` if a folder's disk has no room for so many bytes."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
+def _check_room(folder: Path, model: int) -> None:
+    """Raise `InputError` if a disk has no room for a model of so many bytes; say if it has none for checkpoints."""
+    free, needed = shutil.disk_usage(folder).free, 8 * model  # three times the model, twice while one is replaced
+    if free < 1.1 * model:
         raise InputError(
-            f"{shown(folder)} has {free / 1e6:.0f} MB of room, the training's checkpoints and model need "
-            f"{needed / 1e6:.0f} MB; make room and run it again"
+            f"{shown(folder)} has {free / 1e6:.0f} MB of room, the model alone needs {1.1 * model / 1e6:.0f} MB; "
+            "make room and run it again"
         )
+    if free < needed:
+        print(f"{shown(folder)} has {free / 1e6:.0f} MB of room; checkpoints and model may need {needed / 1e6:.0f} MB")
 
 
 def _summary(progress: Progress, trainer: Trainer, pair: Pair) -> dict:

@@ -49,7 +49,7 @@ def read_wav(path: str | Path) -> np.ndarray:
             def left() -> Iterator[np.ndarray]:
                 for part in file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True):
                     peaks.append(np.max(np.abs(part[:, 0])))
-                    clipped.append(clipped_samples(part[:, 0]))
+                    clipped.append(clipped_samples(part[:, 0]) if peaks[-1] >= FULL_SCALE else 0)
                     yield part[:, 0]
 
             audio, peak = stored(left(), file.frames), np.max(peaks)

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,6 +144,18 @@ def test_overlapping_notes_train_on_their_sum(piano):
     pair = make_pair(notes, piano)
     model = training.train(pair, small_settings(name="mixed", steps=120, units=128))
     assert model.training["train_loss"] < 0.6
+
+
+def test_a_disk_without_room_is_said_before_it_matters(pair, monkeypatch, capsys):
+    def free(megabytes):
+        monkeypatch.setattr(training.shutil, "disk_usage", lambda folder: SimpleNamespace(free=megabytes * 1e6))
+
+    free(10)
+    with pytest.raises(InputError, match=r"has 10 MB of room, the model alone needs 15 MB; make room and run it again"):
+        training.train(pair, small_settings(name="room", steps=1))
+    free(50)
+    training.train(pair, small_settings(name="room", steps=1))
+    assert "has 50 MB of room; checkpoints and model may need 110 MB" in capsys.readouterr().out
 
 
 def test_a_silent_pair_and_a_diverging_training_say_so(pair):
