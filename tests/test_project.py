@@ -125,3 +125,16 @@ def test_make_lists_its_verbs():
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True).stdout
     for verb in ("run", "test", "lab", "lock", "clean"):
         assert f"make {verb} " in said
+
+
+def test_every_committed_result_says_where_it_comes_from():
+    """Versions and commit in each; the digests of its data in each, or in each piece (a benchmark has none)."""
+    folder = ROOT / "data" / "results"
+    for path in [path for path in tracked() if path.is_relative_to(folder)]:
+        result = read_json(path)
+        assert "python" in result["versions"] and re.fullmatch(r"[0-9a-f]{40}\+?", result["commit"]), path.name
+        for part in result["pieces"].values() if path.parent.name == "pieces" else [result]:
+            if path.name != "benchmark.json":
+                assert {len(digest) for digest in part["data"].values()} == {64}, path.name
+        if path.parent.name in ("laboratory", "pieces"):
+            assert {"spectral", "network", "training"} <= set(result["settings"])
