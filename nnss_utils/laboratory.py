@@ -285,7 +285,7 @@ def results_table(results: dict[str, dict]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row, result in results.items():
         m, training = result["measures"], result["settings"]["training"]
-        speed = result["steps"] * training["batch"] * training["frames"] / result["seconds"]
+        speed = result["steps"] * training["batch"] * training["frames"] / max(result["seconds"], 0.1)
         cells = [row, f"{result['parameters']:,}", f"{result['steps']}", f"{speed:.0f}", f"{learnt_hz(result):.0f}",
                  f"{highest_learnt_hz(result):.0f}", f"{m['correlation']:.3f}", f"{m['snr_db']:.1f}",
                  f"{m['attack_lsd_db']:.1f}", f"{m['sustain_lsd_db']:.1f}", f"{m['multi_scale_loss']:.1f}"]  # fmt: skip

