@@ -278,14 +278,20 @@ def highest_learnt_hz(result: dict, at: int = -1, least: float = 0.1) -> float:
     return float(min(top, edges[-1]))
 
 
+def frames_a_second(result: dict) -> float:
+    """Return how many frames a row was trained on in a second."""
+    training = result["settings"]["training"]
+    return result["steps"] * training["batch"] * training["frames"] / max(result["seconds"], 0.1)  # as it is rounded
+
+
 def results_table(results: dict[str, dict]) -> str:
     """Return results by row as a Markdown table: cost, what is learnt of the spectrum, and the melody's measures."""
     heads = ("", "parameters", "steps", "frames/s", "learnt Hz", "up to Hz", "correlation", "SNR dB",
              "attack LSD dB", "sustain LSD dB", "multi-scale loss")  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row, result in results.items():
-        m, training = result["measures"], result["settings"]["training"]
-        speed = result["steps"] * training["batch"] * training["frames"] / max(result["seconds"], 0.1)
+        m = result["measures"]
+        speed = frames_a_second(result)
         cells = [row, f"{result['parameters']:,}", f"{result['steps']}", f"{speed:.0f}", f"{learnt_hz(result):.0f}",
                  f"{highest_learnt_hz(result):.0f}", f"{m['correlation']:.3f}", f"{m['snr_db']:.1f}",
                  f"{m['attack_lsd_db']:.1f}", f"{m['sustain_lsd_db']:.1f}", f"{m['multi_scale_loss']:.1f}"]  # fmt: skip

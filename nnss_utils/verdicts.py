@@ -13,7 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from nnss_utils.comparisons import BASE, BASES, CLOSE, GROUPS, LOSSES, WINDOWS
-from nnss_utils.laboratory import learnt_hz
+from nnss_utils.laboratory import frames_a_second, learnt_hz
 
 CONFIRMED, PARTLY, REFUTED, OPEN = "confirmed", "partly", "refuted", "not decidable here"
 LEAST_SPREAD = 0.05
@@ -66,9 +66,7 @@ class Results:
 
     def speed(self, base: str, label: str = "as is") -> float:
         """Return frames trained a second."""
-        row = self.of(base, label)
-        training = row["settings"]["training"]
-        return row["steps"] * training["batch"] * training["frames"] / row["seconds"]
+        return frames_a_second(self.of(base, label))
 
     def scores(self, base: str, labels: Mapping[str, str]) -> str:
         """Return scores in words: name and score of each label that this base has."""
