@@ -218,7 +218,9 @@ def load_weights(network: keras.Model, path: Path) -> None:
         if strange:
             raise ValueError(f"it has {', '.join(f'{module}.{name}' for module, name in strange):.100}")
         _check_arrays(weights, network.count_params())
-        network.load_weights(path)
+        with tempfile.TemporaryDirectory() as folder:  # what was checked, and at once: Keras would seek in the archive
+            Path(folder, _WEIGHTS).write_bytes(weights)
+            network.load_weights(Path(folder, _WEIGHTS))
     except (*DAMAGED, KeyError, TypeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
