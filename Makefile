@@ -33,7 +33,7 @@ coverage: $(READY)  ## which lines of nnss_utils the tests run (without the brow
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
 reproduce: $(READY)  ## the README's tables made again, and which figures differ by more than their spread (ALL=1: from nothing)
-	$(BIN)/python -m nnss_utils.reproduce $(if $(filter-out 0,$(ALL)),--all) $(if $(MIDI),"$(MIDI)")
+	$(BIN)/python -m nnss_utils.reproduce $(if $(filter-out 0,$(ALL)),--all) $(MIDI)
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $$([ "$$(id -u)" != 0 ] || echo --allow-root) --notebook-dir=. notebooks/01_codification.ipynb
