@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from conftest import small_settings
 
-from nnss_utils import evaluation, provenance, readme, reproduce
+from nnss_utils import evaluation, pieces, provenance, readme, reproduce
+from nnss_utils.config import Settings, make_settings
+from nnss_utils.errors import InputError
 from nnss_utils.instrument import SampledPiano
 from nnss_utils.modelfile import PRETRAINED, read_metadata, run_file
 from nnss_utils.pair import make_pair
-from nnss_utils.paths import read_json
+from nnss_utils.paths import read_json, write_json
 from nnss_utils.provenance import data_digests, made_with
 from nnss_utils.run import make_scale_pair
 from nnss_utils.sampling import PairSampler
@@ -109,3 +111,69 @@ def test_every_figure_of_the_readme_has_a_spread_or_is_exact(monkeypatch):
     assert reproduce.spread_of("octave SNR to 8 kHz, dB").absolute == 0.2
     assert reproduce.spread_of("measured double BLSTM of 256, training: over Keras' own").relative in (0.25, 1)
     assert reproduce.spread_of("pieces") == reproduce.Spread("")
+
+
+@pytest.fixture
+def commands(monkeypatch, tmp_path):
+    """The commands that `make reproduce` runs; each leaves what is committed, as a perfect reproduction would."""
+    ran = []
+
+    def run(*command, folder=None):
+        ran.append(command)
+        for path in (reproduce.KEPT).glob("*.json"):
+            write_json(tmp_path / path.name, read_json(path))
+        if "nnss_utils.pieces" in command:
+            name = command[command.index("nnss_utils.pieces") + 1]
+            model = pieces.kept()[name]
+            here = ["bwv847_fugue", "bwv846_prelude", *map(evaluation.piece_name, command[4:])]
+            rows = {piece: model["pieces"][piece] for piece in here}
+            write_json(tmp_path / "pieces" / f"{name}.json", model | {"pieces": rows})
+
+    monkeypatch.setattr(reproduce, "run", run)
+    monkeypatch.setattr(reproduce, "RESULTS", tmp_path)
+    return ran
+
+
+def test_reproducing_runs_the_commands_and_finds_nothing_in_what_is_alike(commands, tmp_path, capsys):
+    assert reproduce.main(["bach_bwv784_invention13.mid"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name}: " in said and "0 differ by more" in said for name in ("results", "models", "claims", "speed"))
+    assert "not made again, their MIDI files are not given (MIDI=PATH): bach_bwv775" in said
+    assert (tmp_path / "laboratory").is_dir()  # the kept trainings, from which the claims are judged
+    words = [word for command in commands for word in command]
+    assert {"05_train.ipynb", "07_claims.ipynb", "nnss_utils.benchmark", "nnss_utils.pieces"} <= set(words)
+
+
+def test_reproducing_from_nothing_trains_every_model_as_it_was_trained(commands, tmp_path):
+    assert reproduce.main(["--all", "--tables", "results,models"]) == 0
+    trained = [command[2:] for command in commands if "05_train.ipynb" in command]
+    assert len(trained) == 6 and not (tmp_path / "laboratory").exists()
+    for name, model in pieces.kept().items():
+        if model["instrument"] == "steinway" and name != "steinway":
+            wanted = Settings.from_dict(model["settings"])
+            words = next(list(command[1:]) for command in trained if name in command)
+            given = dict(zip(words[1::3], words[2::3], strict=True))
+            typed = {key: value if key in ("name", "architecture") else float(value) for key, value in given.items()}
+            typed |= {key: int(typed[key]) for key in ("steps", "echo") if key in typed}
+            assert make_settings(**typed) == wanted or name in ("mask_dense", "mask_blstm")  # of before echoes
+
+
+def test_a_figure_that_differs_ends_in_its_count(commands, tmp_path, monkeypatch, capsys):
+    real = reproduce.run
+
+    def worse(*command, folder=None):
+        real(*command, folder=folder)
+        result = read_json(tmp_path / "claims.json")
+        result["claims"][0]["verdict"] = "refuted"
+        write_json(tmp_path / "claims.json", result)
+
+    monkeypatch.setattr(reproduce, "run", worse)
+    assert reproduce.main(["--tables", "claims"]) == 1
+    assert "1 differ by more than their spread" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"tables='all' is unknown; choose of results, models, claims, speed"):
+        reproduce.main(["--tables", "all"])
+
+
+def test_a_command_that_fails_ends_reproducing(tmp_path):
+    with pytest.raises(InputError, match="ended with 3; what it said stands above"):
+        reproduce.run("python", "-c", "raise SystemExit(3)", folder=tmp_path)
