@@ -106,7 +106,9 @@ def test_servers_listen_on_loopback_and_ask_for_a_token(verb, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    recipe = subprocess.run(["make", "-n", "-o", ".venv/.ready", verb], cwd=ROOT, capture_output=True, text=True).stdout
+    recipe = subprocess.run(
+        ["make", "--no-print-directory", "-n", "-o", ".venv/.ready", verb], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     command = recipe.strip().splitlines()[-1].replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     log = tmp_path / "log"
     with log.open("w") as out:
