@@ -117,7 +117,10 @@ def test_servers_listen_on_loopback_and_ask_for_a_token(verb, tmp_path):
         )
     try:
         end = time.monotonic() + 60
-        while not re.search(rf"http://127\.0\.0\.1:{port}/\S*token=\w{{16,}}", log.read_text()):
+        # JupyterLab prints its address before it listens there: it binds in its event loop, so wait for both.
+        while not (
+            re.search(rf"http://127\.0\.0\.1:{port}/\S*token=\w{{16,}}", log.read_text()) and listening_addresses(port)
+        ):
             assert server.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         token = re.search(r"token=(\w+)", log.read_text())[1]
