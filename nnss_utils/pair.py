@@ -9,13 +9,15 @@ import numpy as np
 
 from nnss_utils.errors import InputError
 from nnss_utils.instrument import Instrument, on_grid
+from nnss_utils.likeness import hear
 from nnss_utils.midi import Note, read_midi
+from nnss_utils.paths import shown
 from nnss_utils.provenance import data_digests
 from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.timing import FARTHEST, Timing, coarse_offset, lateness, measure_timing, pitch_likeness
+from nnss_utils.timing import FARTHEST, Timing, coarse_offset, lateness, measure_timing
 from nnss_utils.wav import read_wav, stored, unload
 
-LEAST_LIKENESS = 0.7  # of pitches: recordings of their notes have 0.94 and more, of other pieces 0.4 to 0.6
+LEAST_LIKENESS = 0.85  # of pitches: recordings of their notes have 0.9 and more, of other pieces 0.5 to 0.75
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ def load_pair(midi: str | Path, wav: str | Path) -> Pair:
             f"{wav} lasts {len(audio) / SAMPLE_RATE:.2f} s, its MIDI file {midi} {last:.2f} s; "
             "export the whole piece, or give the MIDI file that belongs to it"
         )
-    check_likeness(audio, notes, wav)
-    timing = measure_timing(audio, notes)
+    timing = measure_timing(audio, notes, check_likeness(audio, notes, wav))
     unload(audio)
     said = _told(timing)
     print(f"{Path(wav).name}: {said}")
@@ -85,23 +86,39 @@ def load_pair(midi: str | Path, wav: str | Path) -> Pair:
     return Pair(tuple(notes), audio, f"own recording {Path(wav).name}", description, late)
 
 
-def check_likeness(audio: np.ndarray, notes: Sequence[Note], wav: str | Path) -> None:
-    """Raise `InputError` unless the pitches of `notes` begin in `audio` (samples,) where the notes do."""
-    likeness = pitch_likeness(audio, notes, coarse_offset(audio, notes))
-    if likeness is not None and likeness < LEAST_LIKENESS:
+def check_likeness(audio: np.ndarray, notes: Sequence[Note], wav: str | Path) -> float:
+    """Return by about how many seconds `audio` (samples,) trails `notes`; say so where it seems transposed.
+
+    Raises `InputError` unless the pitches of the notes begin in it where the notes do.
+    """
+    offset = coarse_offset(audio, notes)
+    heard = hear(audio, notes, offset)
+    if heard is None:
+        return offset
+    away = f"{abs(heard.semitones)} semitones {'higher' if heard.semitones > 0 else 'lower'} than its MIDI file's"
+    if heard.likeness < LEAST_LIKENESS:
         raise InputError(
-            f"{wav} is no recording of its MIDI file: at its onsets the notes' own pitches rise over {likeness:.0%} of "
-            f"their neighbours (of a recording over 90%, by chance 50%); give the one of this piece, begun within "
-            f"{FARTHEST:g} s of it and tuned near A = 440 Hz"
+            f"{wav} is no recording of its MIDI file: at its onsets the notes' own pitches rise over "
+            f"{heard.likeness:.0%} of the others (of a recording over 90%, by chance 50%)"
+            + (f", its notes sound {away}" if heard.semitones % 12 else "")
+            + f"; give the one of this piece, begun within {FARTHEST:g} s of it and tuned near A = 440 Hz"
         )
+    if heard.semitones:
+        print(
+            f"{shown(wav)}: its notes sound {away}: unless its instrument is made so (a 16-foot stop, a bell), "
+            "transpose the MIDI file, or many partials can't be learnt"
+        )
+    return offset
 
 
 def _told(timing: Timing | None) -> str:
     if timing is None:
         return "no onset of the MIDI file can be read in it (is it of this piece?), offset and jitter unknown"
+    pace = f"{abs(timing.drift) / 10:.3f} % {'slow' if timing.drift > 0 else 'fast'}"
+    drift = f", most of it drift: it runs {pace} (record with the clock that plays, or resample it)"
     return (
         f"onsets {timing.offset_ms:+.2f} ms behind the MIDI file's, jitter {timing.jitter_ms:.2f} ms "
-        f"({timing.onsets} onsets)"
+        f"({timing.onsets} onsets){drift if timing.drift else ''}"
     )
 
 
@@ -119,8 +136,7 @@ def read_target(wav: str | Path, notes: Sequence[Note], late: int) -> np.ndarray
     pair's own lateness (samples) counts, unless this recording's is another one by more than 5 ms.
     """
     audio = read_wav(wav)
-    check_likeness(audio, notes, wav)
-    timing = measure_timing(audio, notes)
+    timing = measure_timing(audio, notes, check_likeness(audio, notes, wav))
     own = lateness(timing)
     late = late if timing is None or abs(own - late) < 0.005 * SAMPLE_RATE else own
     if late:

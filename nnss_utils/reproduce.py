@@ -52,7 +52,7 @@ SPREADS = (
     Spread("bandwidth", relative=0.27),  # a third of an octave
     Spread("correlation", absolute=0.001),
     Spread("attack LSD over", absolute=0.05),
-    Spread("SNR|level|LSD|dB", absolute=0.2),
+    Spread(r"SNR|level|LSD|dB|^\d+-\d+ ", absolute=0.2),  # a band's column is headed by its edges in Hz
     Spread("why", relative=0.25),  # of the claims, where a training anew ends a little elsewhere
 )
 

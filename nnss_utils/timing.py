@@ -1,16 +1,15 @@
-"""Whether a recording is of its MIDI file, and how far its onsets lie behind it (notebook 01_codification)."""
+"""How far the onsets of a recording lie behind its MIDI file's (notebook 01_codification)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
 import scipy.signal
 
+from nnss_utils.likeness import likeness
 from nnss_utils.midi import Note
 from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.tuning import equal_temperament
 from nnss_utils.wav import unload
 
 HOP = 64  # samples between two values of the onset envelope
@@ -18,25 +17,26 @@ HIGH_PASS = 4000.0  # Hz, above which an attack stands out from the notes that s
 FARTHEST = 5.0  # s between a WAV and its MIDI that the coarse search covers
 MOST_ONSETS = 2000  # that are read: hours of music need no more
 LEAST_CORRECTION_MS = 1.0  # below this an offset is the instrument's own attack
-HEARD = 8192  # samples in which a note's pitch is looked for
-MOST_HEARD = 400  # notes that are looked for
-FEWEST_HEARD = 5  # notes that tell anything
-NEIGHBOURS = 6  # semitones around a note with which it is compared
-PARTIALS = 8
-IN_TUNE = 35.0  # cents
+LIKELY = 0.5  # of the best, for a lag's onsets and pitches to be looked at more closely
+FEWEST_DRIFTING = 4  # repeated pitches that tell a drift
+LEAST_DRIFT_MS = 0.3  # over the recording
+NOTES_A_LAG = 40  # whose pitches are listened for
+LEAST_ALIKE = 0.85  # below this the pitches fit nowhere, and onsets alone decide
 
 
 @dataclass(frozen=True)
 class Timing:
     """How far a WAV's onsets lie behind its MIDI's in ms, and how many onsets told so.
 
-    offset: the median; earliest: the tenth part that rises first, so free of slow attacks; jitter: the spread.
+    offset: the median; earliest: the tenth part that rises first, so free of slow attacks; jitter: the spread;
+    drift: by how many ms a second the offset grows where that is half of the jitter and more, else 0.
     """
 
     offset_ms: float
     earliest_ms: float
     jitter_ms: float
     onsets: int
+    drift: float = 0.0
 
 
 def lateness(timing: Timing | None) -> int:
@@ -47,46 +47,52 @@ def lateness(timing: Timing | None) -> int:
     return late if abs(timing.earliest_ms) >= LEAST_CORRECTION_MS else 0
 
 
-def measure_timing(audio: np.ndarray, notes: Sequence[Note]) -> Timing | None:
+def measure_timing(audio: np.ndarray, notes: Sequence[Note], coarse: float | None = None) -> Timing | None:
     """Return how far the onsets in `audio` lie behind those of `notes`, None where no onset can be read.
 
-    A correlation of onset envelopes finds the offset to some ms, then each onset's rise is read to the sample,
-    in the highs or in the whole band, whichever shows more of them. Keys rise differently, so the jitter is that
-    of each pitch around its own mean.
+    A correlation of onset envelopes finds the offset to some ms (`coarse`, if not given), then each onset's rise is
+    read to the sample, in the highs or in the whole band, whichever shows more of them. Keys rise differently, so the
+    jitter is that of each pitch around its own mean.
     """
-    coarse = coarse_offset(audio, notes)
+    coarse = coarse_offset(audio, notes) if coarse is None else coarse
     starts = np.sort([note.start for note in notes])
     near = [np.searchsorted(starts, [note.start - 0.06, note.start + 0.06]) for note in notes]
     alone = [note for note, (low, high) in zip(notes, near, strict=True) if high - low == 1]
     alone = alone[:: -(-len(alone) // MOST_ONSETS) or 1]
     found = [_delays(audio, alone, coarse, high_pass) for high_pass in (HIGH_PASS, 0.0)]
     delays = max(found, key=lambda by_pitch: sum(map(len, by_pitch.values())))
-    read = [delay for of_pitch in delays.values() for delay in of_pitch]
-    if not read:
+    if not delays:
         return None
-    repeated = [of_pitch for of_pitch in delays.values() if len(of_pitch) > 1] or [read]
-    squares = sum(np.sum((np.array(of_pitch) - np.mean(of_pitch)) ** 2) for of_pitch in repeated)
-    freedom = max(1, sum(len(of_pitch) - 1 for of_pitch in repeated))
-    earliest = float(np.percentile(read, 10))
-    return Timing(float(np.median(read)), earliest, float(np.sqrt(squares / freedom)), len(read))
+    read = [np.array(of_pitch) for of_pitch in delays.values()]  # start in s, delay in ms
+    groups = [of_pitch for of_pitch in read if len(of_pitch) > 1]
+    start, late = np.concatenate([group - group.mean(axis=0) for group in groups or [np.concatenate(read)]]).T
+    jitter = np.sqrt(np.sum(late**2) / max(1, len(late) - max(1, len(groups))))
+    slope = start @ late / max(1e-9, start @ start)
+    steady = np.sum((late - slope * start) ** 2) <= 0.25 * np.sum(late**2)
+    drifts = len(groups) >= FEWEST_DRIFTING and steady and abs(slope) * np.ptp(start) >= LEAST_DRIFT_MS
+    delay = np.concatenate(read)[:, 1]
+    earliest = np.percentile(delay, 10)
+    return Timing(float(np.median(delay)), float(earliest), float(jitter), len(delay), float(slope) if drifts else 0.0)
 
 
-def _delays(audio: np.ndarray, notes: Sequence[Note], coarse: float, high_pass: float) -> dict[int, list[float]]:
-    """Return by pitch how late (ms) each onset rises that can be read in the band above `high_pass` Hz."""
-    delays: dict[int, list[float]] = {}
+def _delays(
+    audio: np.ndarray, notes: Sequence[Note], coarse: float, high_pass: float
+) -> dict[int, list[tuple[float, float]]]:
+    """Return by pitch when (s) and how late (ms) each onset rises that can be read in the band above `high_pass` Hz."""
+    delays: dict[int, list[tuple[float, float]]] = {}
     for note in notes:
         rise = _rise(audio, note.start + coarse, high_pass)
         unload(audio)
         if rise is not None:
-            delays.setdefault(note.pitch, []).append(1000 * (rise - note.start))
+            delays.setdefault(note.pitch, []).append((note.start, 1000 * (rise - note.start)))
     return delays
 
 
 def coarse_offset(audio: np.ndarray, notes: Sequence[Note], longest: float = 600.0) -> float:
     """Return by how many seconds the audio's onsets trail the notes', from the first ten minutes, to some ms."""
     part = audio[: round(longest * SAMPLE_RATE)]
-    part = np.diff(part)  # attacks are brighter than what still sounds
-    level = np.log10(np.mean(part[: len(part) // HOP * HOP].reshape(-1, HOP) ** 2, axis=1) + 1e-8)
+    bright = np.diff(part)  # attacks are brighter than what still sounds
+    level = np.log10(np.mean(bright[: len(bright) // HOP * HOP].reshape(-1, HOP) ** 2, axis=1) + 1e-8)
     smooth = np.convolve(level, np.ones(8) / 8, mode="full")[: len(level)]
     flux = np.maximum(0, smooth[8:] - smooth[:-8])
     comb = np.zeros(len(flux))
@@ -98,9 +104,17 @@ def coarse_offset(audio: np.ndarray, notes: Sequence[Note], longest: float = 600
     scores = scipy.signal.correlate(flux, comb, mode="full", method="fft")
     middle = len(comb) - 1
     low, high = max(0, middle - reach), min(len(scores), middle + reach + 1)
-    peaks = low + scipy.signal.argrelmax(scores[low:high], order=8, mode="clip")[0]
-    lags = peaks[scores[peaks] >= 0.9 * scores[low:high].max()] - middle - 8
-    return float(min(lags, key=abs, default=0)) * HOP / SAMPLE_RATE  # music repeats itself: the nearest one counts
+    best = scores[low:high].max()
+    peaks = low + scipy.signal.find_peaks(scores[low:high], height=LIKELY * best, distance=8)[0]
+    lags = (peaks - middle - 8) * HOP / SAMPLE_RATE
+    if not len(lags):
+        return 0.0
+    # equal note values fit at every note, and then the pitches do not
+    early = [note for note in notes if note.start < longest]
+    alike = np.array([likeness(part, early, lag, NOTES_A_LAG) or 0.0 for lag in lags])
+    fitting = (alike >= alike.max() - 0.03) | (alike.max() < LEAST_ALIKE)
+    fitting &= scores[peaks] >= 0.9 * scores[peaks][fitting].max()
+    return float(min(lags[fitting], key=abs))  # music repeats itself: the nearest one counts
 
 
 def _rise(audio: np.ndarray, expected: float, high_pass: float) -> float | None:
@@ -125,44 +139,3 @@ def _rise(audio: np.ndarray, expected: float, high_pass: float) -> float | None:
 def _high_pass(hz: float) -> np.ndarray:
     """Return the second-order sections of a Butterworth high pass."""
     return scipy.signal.butter(2, hz, "highpass", fs=SAMPLE_RATE, output="sos")
-
-
-def pitch_likeness(audio: np.ndarray, notes: Sequence[Note], offset: float) -> float | None:
-    """Return how often a note's own pitch rises more at its onset than its neighbours' do, from 0 to 1.
-
-    About 1/2 for a recording of something else; None where too few notes can be told. `offset`: by how many seconds
-    the audio (samples,) trails the notes. Compared are the partials' rise from just before to just after the onset,
-    of the note and of every pitch up to NEIGHBOURS semitones away that does not sound then.
-    """
-    chosen = sorted(notes)[:: -(-len(notes) // MOST_HEARD) or 1]
-    starts, ends = np.array([note.start for note in notes]), np.array([note.end for note in notes])
-    pitches, shares = np.array([note.pitch for note in notes]), []
-    for note in chosen:
-        at = round((note.start + offset) * SAMPLE_RATE)
-        if at < HEARD or at + HEARD > len(audio):
-            continue
-        sounding = set(pitches[(starts < note.start + HEARD / SAMPLE_RATE) & (ends > note.start - 0.2)].tolist())
-        others = [p for p in range(note.pitch - NEIGHBOURS, note.pitch + NEIGHBOURS + 1) if p not in sounding]
-        if not others:
-            continue
-        before, after = (np.abs(scipy.fft.rfft(audio[i : i + HEARD] * _hann())) for i in (at - HEARD, at))
-        rise = np.maximum(0, after - before)
-        own = _salience(rise, note.pitch)
-        others = np.array([_salience(rise, pitch) for pitch in others])
-        shares.append(np.mean(own > others) + np.mean(own == others) / 2)
-    unload(audio)
-    return float(np.mean(shares)) if len(shares) >= FEWEST_HEARD else None
-
-
-def _salience(spectrum: np.ndarray, pitch: int) -> float:
-    """Return how strongly the partials of a pitch stand in a magnitude spectrum (HEARD / 2 + 1,)."""
-    partials = equal_temperament(pitch) * np.arange(1, PARTIALS + 1) * HEARD / SAMPLE_RATE
-    width = 2 ** (IN_TUNE / 1200)
-    low, high = np.round(partials / width).astype(int), np.round(partials * width).astype(int) + 1
-    return float(sum(spectrum[a:b].max(initial=0) for a, b in zip(low, high, strict=True)))
-
-
-@lru_cache(maxsize=1)
-def _hann() -> np.ndarray:
-    """Return the window in which pitches are looked for."""
-    return scipy.signal.get_window("hann", HEARD).astype(np.float32)

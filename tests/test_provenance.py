@@ -108,6 +108,7 @@ def test_every_figure_of_the_readme_has_a_spread_or_is_exact():
     assert reproduce.spread_of("attack LSD (Griffin-Lim) bwv847").absolute == 0.2
     assert reproduce.alike("21.2", "3.0", reproduce.spread_of("x real time bwv847"))
     assert reproduce.spread_of("octave SNR to 8 kHz, dB").absolute == 0.2
+    assert reproduce.spread_of("16000-20000 steinway").absolute == 0.2
     ratio = reproduce.spread_of("measured double BLSTM of 256, training: over Keras' own")
     assert ratio.relative == 0.25
     assert reproduce.alike("2.18 times (3539 and 1642 frames/s)", "2.00 times (900 and 450 frames/s)", ratio)
