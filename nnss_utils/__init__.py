@@ -3,7 +3,8 @@
 The block diagram is the file list (notebook 01_codification draws it):
 
     midi, scores -> codification (tuning) -> voices -> spectral -> normalization -> models (recurrent)
-    instrument (samples, soundfont, pair, wav, timing, likeness) -> sampling, losses -> batches -> training (checkpoint, monitor)
+    instrument (samples, soundfont, pair, wav) -> sampling, losses -> batches -> training (checkpoint, monitor)
+    a pair of your own: timing (onsets), likeness (pitches)
     inference -> player (one voice) -> synthesis (a piece) -> metrics
     listening (players for all notebooks); plots, charts, diagrams
     desk (10_play): menu, keyboard, uploads; browser/ is what pages run
