@@ -45,14 +45,14 @@ def test_killed_at_random_moments_and_resumed_it_is_the_same_training(home):
 def test_no_room_for_checkpoints_ends_no_training_and_none_for_the_model_is_said(home):
     """A quota by the system's limit on the size of a file: the model is half as large as a checkpoint and more."""
     model = (home / "data" / "runs" / "whole" / "model.keras").stat().st_size
-    process = interrupt.start(home, "tight", STEPS, 0, int(1.2 * model))
-    said, errors = process.communicate()
-    assert process.returncode == 0, errors
+    tight = interrupt.start(home, "tight", STEPS, 0, int(1.2 * model))
+    full = interrupt.start(home, "full", 20, 0, model // 2)
+    said, errors = tight.communicate()
+    assert tight.returncode == 0, errors
     assert "the checkpoint can't be written (File too large): training goes on without; make room" in said
     assert_like_the_whole(home, "tight")
-    process = interrupt.start(home, "full", 20, 0, model // 2)
-    _, errors = process.communicate()
-    assert process.returncode == 1 and errors.splitlines()[-1].startswith("error: ")
+    _, errors = full.communicate()
+    assert full.returncode == 1 and errors.splitlines()[-1].startswith("error: ")
     assert "model.keras can't be written (File too large); make room and run it again" in errors
     assert interrupt.files_of(home, "full") <= {"training.json"}
 

