@@ -2,8 +2,8 @@
 
 Everything is written under build/reproduced, nothing committed is touched. As it is, the shipped model is measured
 again, the default one trained and measured, the claims are judged again from the kept trainings, and the speeds
-measured: 20 minutes. `--all` trains every model of the tables and every row of the claims anew: four hours on two
-cores. MIDI files named are added to the pieces; a piece of the table that is not there is said.
+measured: 20 minutes. `--all` trains every model of the tables and every row of the claims anew: hours.
+MIDI files named are added to the pieces; a piece of the table that is not there is said.
 """
 
 import argparse
