@@ -22,9 +22,12 @@ IN_TUNE = 2 ** (35 / 1200)  # a partial may be off by 35 cents
 PITCHES = 128
 BELOW, WHOLE = (0.5, 1.5, 2.5, 3.5), (1, 2, 3, 4)  # times a note's frequency: there if it sounds an octave lower
 ODD, EVEN = (1, 3, 5), (2, 4, 6)  # the odd ones are missing if it sounds an octave higher
-# measured on 21 instruments of FluidR3 and the Steinway, each with a fugue and a pedalled prelude
-TRANSPOSED_SHARE, TRANSPOSED_LIKENESS = 0.25, 0.9  # transposed: at most 0.18, at least 0.95; as written: from 0.75
-OCTAVE_BELOW, OCTAVE_ABOVE = 0.6, 0.1  # lower: from 0.63; higher: from 0.00; as written: to 0.46, from 0.52
+# measured on a fugue and a pedalled prelude, played by the Steinway and instruments of FluidR3; bells and a drawbar
+# organ, whose partials are no plain multiples, fall outside
+TRANSPOSED_SHARE = 0.25  # by its interval: transposed to 0.18; as written, 21 instruments, from 0.75
+TRANSPOSED_LIKENESS = 0.9  # of what is heard instead, as of any recording of its notes
+OCTAVE_BELOW = 0.6  # partials between: an octave lower from 0.63; as written, 12 instruments, to 0.46
+OCTAVE_ABOVE = 0.1  # odd partials: an octave higher 0.00 on most; as written from 0.52
 
 
 @dataclass(frozen=True)
