@@ -137,7 +137,7 @@ def changed(page, element, attribute: str, before: str) -> None:
     page.wait_for_function(
         "([element, name, before]) => element.getAttribute(name) !== before",
         arg=[element.element_handle(), attribute, before],
-        timeout=60_000,  # a busy machine loads and compiles a network for long
+        timeout=10_000,
     )
 
 
