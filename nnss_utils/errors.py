@@ -1,4 +1,15 @@
-"""The one error a user meets: what was wrong, where, and what to do, in one line."""
+"""What a user reads: errors in one line, the progress of long work, and no noise of libraries."""
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+import tqdm
+import tqdm.auto
 
 
 class InputError(ValueError):
@@ -29,3 +40,56 @@ def check_flag(name: str, value: object) -> None:
     """Raise `InputError` unless `value` is a bool (papermill passes `-p fast false` as a true string)."""
     if not isinstance(value, bool):
         raise InputError(f"{name}={value!r} is {type(value).__name__}; write True or False")
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hide what the process writes to its stderr, C++ libraries included, unless the block raises an error."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            hidden.seek(0)
+            os.write(original, hidden.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+
+
+def in_page() -> bool:
+    """Return whether a page (JupyterLab, Voila, VS Code) started this kernel, not papermill or a shell."""
+    return any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID"))
+
+
+def papermill_terminal() -> TextIO | None:
+    """Return the terminal that papermill was started from, None outside a kernel without a page.
+
+    A kernel's own output goes into the notebook, where nobody sees it before the end. ipykernel's `fileno` is the
+    stderr that the process started with.
+    """
+    if not type(sys.stderr).__module__.startswith("ipykernel") or in_page():
+        return None
+    try:
+        return open(sys.stderr.fileno(), "w", closefd=False)  # noqa: SIM115, PTH123
+    except (io.UnsupportedOperation, OSError):
+        return None
+
+
+def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm.tqdm:
+    """Return a tqdm bar in the place where the user looks: the page, or the terminal; options as tqdm's own."""
+    terminal = papermill_terminal()
+    if terminal is None:
+        return tqdm.auto.tqdm(iterable, **options)
+    return tqdm.tqdm(iterable, file=terminal, mininterval=0.5 if terminal.isatty() else 10.0, **options)
+
+
+def tell(text: str) -> None:
+    """Print a line, and show it in the terminal that papermill was started from too."""
+    print(text, flush=True)
+    terminal = papermill_terminal()
+    if terminal is not None:
+        print(text, file=terminal, flush=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import mido
 
+from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
-from nnss_utils.paths import whole_file
-from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils.paths import atomic_write
 
 DRUM_CHANNEL = 9  # "channel 10" for musicians
 SUSTAIN = 64  # controller number of the sustain pedal; 64 and above is down
@@ -23,14 +23,14 @@ TICKS_PER_BEAT = SAMPLE_RATE // 2  # with the default tempo of 0.5 s a beat, one
 PITCHES = 128  # of MIDI
 MOST_BYTES = 900_000  # of a MIDI file: more than 100,000 notes, and two seconds of reading
 LONGEST = 24 * 3600.0  # s of music
-LONGEST_DELTA = 0x0FFFFFFF  # ticks, what MIDI's four bytes of seven bits hold
-LONGEST_NUMBER = 2000  # bytes with the high bit set, one after the other, as no number and no text of a file has them
+LONGEST_DELTA = 0x0FFFFFFF  # ticks: four bytes of seven bits
+LONGEST_NUMBER = 2000  # bytes with the high bit set in a row: no valid number and no text has so many
 DRUMS, NO_LENGTH = "on the drum channel", "of no length"  # why notes are left out
 
 
 @dataclass(frozen=True, order=True)
 class Note:
-    """One note: start and end in seconds (end includes the sustain pedal), MIDI pitch and velocity."""
+    """One note: start and end in seconds (the end includes the sustain pedal), MIDI pitch and velocity."""
 
     start: float
     end: float
@@ -43,19 +43,24 @@ class Note:
         return self.end - self.start
 
 
+def midi_to_hz(pitch: float) -> float:
+    """Return the frequency of a MIDI pitch in Hz in equal temperament, A4 = 440."""
+    return 440.0 * 2 ** ((pitch - 69) / 12)
+
+
 def samples_of(note: Note) -> tuple[int, int]:
-    """Return a note's first sample and its length in samples: the length never depends on where it starts."""
+    """Return a note's first sample and its length in samples; the length does not depend on the start."""
     return round(note.start * SAMPLE_RATE), max(1, round(round(note.duration, 9) * SAMPLE_RATE))
 
 
 def read_midi(path: str | Path) -> list[Note]:
     """Read the notes of a standard MIDI file of type 0 or 1, sorted by start; times in seconds.
 
-    The sustain pedal lengthens notes, a key struck again ends the note that the pedal held on its key, and notes
-    never released end with the file. Drums (channel 10) and notes of no length are left out, which is said.
-    Raises `InputError` for a file that is missing, is not MIDI, is of type 2, is damaged, or has no notes.
+    The sustain pedal lengthens notes; a key struck again ends the note that the pedal holds on that key; notes
+    that are never released end with the file. Drums (channel 10) and notes of no length are left out and counted
+    in a printed line. Raises `InputError` for a file that is missing, not MIDI, of type 2, damaged, or without notes.
     """
-    path = Path(str(path))  # a number given as a name is a name that does not exist
+    path = Path(str(path))
     if not path.is_file():
         raise InputError(f"MIDI file {path} does not exist; give the path of a .mid file")
     if path.stat().st_size > MOST_BYTES:
@@ -64,26 +69,26 @@ def read_midi(path: str | Path) -> list[Note]:
     try:
         content = path.read_bytes()
         check_chunks(content)
-        with collection_paused():
+        with garbage_collection_paused():
             notes, left_out = _notes_of(_timed_messages(mido.MidiFile(file=io.BytesIO(content))))
     except (OSError, EOFError, ValueError, IndexError, KeyError, mido.KeySignatureError) as error:
         reason = str(error) or ("it ends too early" if isinstance(error, EOFError) else type(error).__name__)
         raise InputError(f"{path} is not a readable MIDI file ({reason}); give a .mid file of type 0 or 1") from None
-    said = " and ".join(f"{count} {what}" for what, count in left_out.items() if count)
+    reasons = " and ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
     if not notes:
-        raise InputError(f"{path} has no notes that sound{f' ({said})' if said else ''}; give a file with notes")
+        raise InputError(f"{path} has no notes that sound{f' ({reasons})' if reasons else ''}; give a file with notes")
     last = max(note.end for note in notes)
     if last > LONGEST:
         raise InputError(f"{path} lasts {last / 3600:.0f} hours, over {LONGEST / 3600:g}; is a time in it wrong?")
-    if said:
-        print(f"{path.name}: {said} left out")
+    if reasons:
+        print(f"{path.name}: {reasons} left out")
     return notes
 
 
 def check_chunks(content: bytes) -> None:
-    """Raise ValueError unless a MIDI file's bytes hold the tracks that its header says, whole, and nothing endless.
+    """Raise ValueError unless a MIDI file's bytes hold all tracks that its header counts, complete.
 
-    mido would not notice a track that the header does not count, and take minutes for a number of a million bytes.
+    mido does not notice a track that the header does not count, and takes minutes for a number of a million bytes.
     """
     if content[:4] != b"MThd" or len(content) < 14:
         raise ValueError("it does not begin with a MIDI header")
@@ -106,8 +111,8 @@ def check_chunks(content: bytes) -> None:
 
 
 @contextmanager
-def collection_paused() -> Iterator[None]:
-    """Keep Python from looking for garbage among hundreds of thousands of messages: they are all in use."""
+def garbage_collection_paused() -> Iterator[None]:
+    """Pause Python's garbage collection, which would search hundreds of thousands of messages that are all in use."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -118,7 +123,7 @@ def collection_paused() -> Iterator[None]:
 
 
 def _timed_messages(song: mido.MidiFile) -> Iterator[tuple[float, int, mido.Message]]:
-    """Yield (seconds, track, message) in the order of time, tempo changes of any track applied.
+    """Yield (seconds, track, message) in order of time, with the tempo changes of all tracks.
 
     Raises ValueError for a tempo of 0 and for a time that MIDI can't hold.
     """
@@ -144,12 +149,12 @@ def _timed_messages(song: mido.MidiFile) -> Iterator[tuple[float, int, mido.Mess
 
 
 def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list[Note], dict[str, int]]:
-    """Pair note-ons with note-offs, first in, first out on each key; the pedal holds what the keys let go.
+    """Pair note-ons with note-offs, first in, first out on each key; the pedal holds keys that are released.
 
-    Returns the notes by start, and how many were left out by the reason.
+    Returns the notes sorted by start, and how many are left out for each reason.
     """
     held: dict[tuple, deque[tuple[float, int]]] = defaultdict(deque)  # (channel, pitch, track): (start, velocity)
-    pedalled: dict[int, dict[tuple, list[tuple[float, int]]]] = defaultdict(dict)  # by channel: key up, pedal down
+    pedalled: dict[int, dict[tuple, list[tuple[float, int]]]] = defaultdict(dict)  # by channel: released keys that the pedal holds
     pedal: dict[int, bool] = defaultdict(bool)
     notes: list[Note] = []
     left_out = {DRUMS: 0, NO_LENGTH: 0}
@@ -171,7 +176,7 @@ def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list
                 continue
             key = (channel, message.note, track)
             if struck:
-                end(key, pedalled[channel].pop(key, ()))  # striking a key again ends what the pedal held of it
+                end(key, pedalled[channel].pop(key, ()))  # a new strike ends the note that the pedal holds
                 held[key].append((now, message.velocity))
             elif held[key]:
                 released = held[key].popleft()
@@ -192,10 +197,10 @@ def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list
 def write_midi(
     path: str | Path, notes: Iterable[Note], program: int = 0, pedal: Iterable[tuple[float, float]] = ()
 ) -> Path:
-    """Write notes as a MIDI file of type 0 whose tick is one sample of 44.1 kHz; returns the path.
+    """Write notes as a MIDI file of type 0 whose tick is one sample of 44.1 kHz, and return the path.
 
-    pedal: (down, up) in seconds of the sustain pedal. Overlapping notes of one pitch can't be told apart in one
-    MIDI channel, so the earlier is cut there.
+    pedal: (down, up) of the sustain pedal in seconds. One MIDI channel can't hold two notes of one pitch at a
+    time, so the later one cuts the earlier one.
     """
     events = []
     for down, up in pedal:
@@ -214,16 +219,16 @@ def write_midi(
         track.append(message.copy(time=tick - now))
         now = tick
     song = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT, tracks=[track])
-    with whole_file(Path(path)) as part:
+    with atomic_write(Path(path)) as part:
         song.save(part)
     return Path(path)
 
 
-def check_range(notes: Iterable[Note], low: int, high: int, whose: str) -> None:
-    """Raise `InputError` that names the first note whose pitch is outside low..high, the range of `whose`."""
+def check_range(notes: Iterable[Note], low: int, high: int, owner: str) -> None:
+    """Raise `InputError` that names the first note whose pitch is outside low..high, the range of `owner`."""
     for note in notes:
         if not low <= note.pitch <= high:
             raise InputError(
-                f"note of pitch {note.pitch} at {note.start:.2f} s is outside {low}..{high}, the range of {whose}; "
+                f"note of pitch {note.pitch} at {note.start:.2f} s is outside {low}..{high}, the range of {owner}; "
                 "transpose the piece or train on a wider scale"
             )

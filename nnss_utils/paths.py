@@ -1,10 +1,14 @@
-"""Where things are: every path starts at one project root, so notebooks work from any folder."""
+"""Where files are, and how they are written: whole, and by one process at a time."""
 
 import contextlib
 import json
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
+import numpy as np
 
 from nnss_utils.errors import InputError
 
@@ -12,14 +16,15 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("NNSS_HOME", ROOT))  # tests write elsewhere
 CACHE = ROOT / "data" / "cache"
 MODELS = ROOT / "data" / "models"
+KEPT_RESULTS = ROOT / "data" / "results"  # committed
 RUNS = HOME / "data" / "runs"
 RENDERS = HOME / "data" / "renders"
 RESULTS = HOME / "data" / "results"
 IMAGES = HOME / "img"
 
 
-def shown(path: Path) -> str:
-    """Return a path as a reader of a log wants it: relative to the project where it lies inside it."""
+def relative(path: Path) -> str:
+    """Return a path relative to the project where it lies inside it, else as it is."""
     path = Path(path)
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
@@ -32,10 +37,10 @@ def safe_name(name: object, what: str = "name") -> str:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it to `path` only if the block ends without an error.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it becomes `path` only if the block ends without an error.
 
-    Its bytes are on the disk by then: neither a full disk nor a lost power supply leaves half a file.
+    The bytes are on the disk before the file is renamed: a full disk or a power cut leaves no half file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +54,32 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def training_lock(name: str) -> Iterator[None]:
+    """Let only one process at a time train under a name; raises `InputError` in the second.
+
+    The system releases the lock when a process ends in any way. Half-written files of a killed one are deleted.
+    """
+    folder = RUNS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(RUNS / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InputError(
+            f"another process is training {name!r} in {relative(folder)}; wait for it, or give another name"
+        ) from None
+    try:
+        for part in folder.glob(".*.part*"):
+            part.unlink()
+        yield
+    finally:
+        lock.release()
+
+
 def write_json(path: Path, content: dict | list, indent: int | None = 1) -> Path:
-    """Write `content` as JSON (never NaN), on one line without `indent`, whole or not at all, and return the path."""
-    with whole_file(path) as part:
+    """Write `content` as JSON (never NaN), whole or not at all, and return the path; no `indent`: one line."""
+    with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=indent, allow_nan=False) + "\n")
     return path
 
@@ -59,3 +87,11 @@ def write_json(path: Path, content: dict | list, indent: int | None = 1) -> Path
 def read_json(path: Path) -> dict:
     """Read a JSON file."""
     return json.loads(Path(path).read_text())
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Free the memory of what was read of an array that is mapped from a file; it is read again when needed."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    if isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.madvise(mmap.MADV_DONTNEED)

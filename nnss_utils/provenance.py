@@ -1,4 +1,4 @@
-"""Where a model or a result comes from: versions, commit and digests of its data, kept inside it."""
+"""Where a model or a result comes from: versions, commit and digests of its data, stored inside it."""
 
 import contextlib
 import hashlib
@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nnss_utils.midi import Note
-from nnss_utils.paths import ROOT
-from nnss_utils.wav import unload
+from nnss_utils.paths import ROOT, release_pages
 
 PACKAGES = ("nnss", "keras", "tensorflow", "tensorflow-cpu", "numpy", "scipy", "librosa", "soxr", "mido", "soundfile")
 
@@ -20,13 +19,13 @@ def versions() -> dict[str, str]:
     """Return the versions of Python, of this project and of the libraries that make the numbers."""
     found = {"python": sys.version.split()[0]}
     for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or a copy not installed
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or not installed
             found[name.removesuffix("-cpu")] = importlib.metadata.version(name)
     return found
 
 
 def commit() -> str:
-    """Return the commit that is checked out, "+" appended if the code differs from it; "unknown" without git."""
+    """Return the commit that is checked out, with "+" if the code differs from it; "unknown" without git."""
     try:
         git = ["git", "-C", str(ROOT)]
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
@@ -41,10 +40,10 @@ def data_digests(notes: Sequence[Note], audio: np.ndarray) -> dict[str, str]:
     digest = hashlib.sha256()
     for at in range(0, len(audio), 2**22):
         digest.update(np.ascontiguousarray(audio[at : at + 2**22]).data)
-        unload(audio)
+        release_pages(audio)
     return {"notes_sha256": hashlib.sha256(repr(tuple(notes)).encode()).hexdigest(), "audio_sha256": digest.hexdigest()}
 
 
 def made_with(notes: Sequence[Note], audio: np.ndarray) -> dict:
-    """Return what every model and every result says of its origin: versions, commit and digests of its data."""
+    """Return what every result stores about its origin: versions, commit and digests of its data."""
     return {"versions": versions(), "commit": commit(), "data": data_digests(notes, audio)}

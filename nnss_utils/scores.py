@@ -1,12 +1,14 @@
-"""Scores the project writes itself: the scale sequence to train on, two pieces by Bach to be tested on.
+"""Scores the project writes itself: the scale sequence to train on and two pieces by Bach (notebook 01_codification).
 
-Shown and played in notebook 01_codification. Bach's notes are in the public domain; the tables are ours.
+Bach's notes are in the public domain; the tables are ours.
 """
+
+from pathlib import Path
 
 import numpy as np
 
 from nnss_utils.errors import InputError, check_number
-from nnss_utils.midi import Note
+from nnss_utils.midi import Note, read_midi
 
 FUGUE_TEMPO = 72.0  # quarter notes a minute
 PRELUDE_TEMPO = 72.0
@@ -65,6 +67,21 @@ def bwv846_prelude(velocity: int = 100) -> list[Note]:
 SCORES = {"bwv847_fugue": bwv847_fugue, "bwv846_prelude": bwv846_prelude}
 
 
+def read_notes(midi: str | Path) -> list[Note]:
+    """Return the notes of a MIDI file, or of one of SCORES by its name or "NAME@VELOCITY".
+
+    Raises `InputError` for a velocity outside 1 to 127, and as `read_midi`.
+    """
+    score, _, velocity = str(midi).partition("@")
+    if score not in SCORES:
+        return read_midi(midi)
+    if not velocity:
+        return SCORES[score]()
+    if not velocity.isdigit() or not 1 <= int(velocity) <= 127:
+        raise InputError(f'midi={midi!r}: the velocity must be 1 to 127, as in "{score}@64"')
+    return SCORES[score](int(velocity))
+
+
 def scale_sequence(
     low: int = 21,
     high: int = 108,
@@ -77,13 +94,12 @@ def scale_sequence(
     softest: int = 0,
     seed: int = 0,
 ) -> list[Note]:
-    """Return the scale sequence: every pitch low..high up and down, one at a time, durations varying along it.
+    """Return every pitch low..high up and down, one note at a time, with durations that vary.
 
-    Durations (s) run from `shortest` to `longest` in equal ratios, shuffled by `seed` so that each key meets
-    short and long ones; once every key is held for `sustained` s (0: never). `gap` (s) of rest
-    after each note lets its release and its last frame end. Every note has the same velocity, or, with `softest`,
-    velocities run from there to `velocity`, shuffled likewise.
-    Raises `InputError` for a range, count or time that makes no sequence.
+    Durations run from `shortest` to `longest` (s) in equal ratios, shuffled by `seed` so that each key gets short
+    and long ones; once every key is held for `sustained` s (0: never). After each note come `gap` s of rest for its
+    release. Every note has the same velocity; if `softest` is given, velocities run from `softest` to `velocity`,
+    shuffled in the same way. Raises `InputError` for a range, count or time that makes no sequence.
     """
     for name, value in (("low", low), ("high", high)):
         check_number(name, value, 0, 127, integer=True)

@@ -1,0 +1,1 @@
+"""Signal processing: short-time Fourier transform, phase demodulation and power normalization, on NumPy arrays."""

@@ -1,0 +1,174 @@
+"""A piece rendered by a network and by its instrument, and its measures (notebook 06_evaluation).
+
+    python -m nnss_utils.evaluation.piece NAME ...
+
+prints the measures of pieces that notebook 06 has kept.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.errors import InputError
+from nnss_utils.evaluation.metrics import measure
+from nnss_utils.evaluation.tables import markdown_table
+from nnss_utils.instruments.base import on_grid
+from nnss_utils.instruments.load import can_play, grid_of, load_instrument
+from nnss_utils.instruments.pair import read_target
+from nnss_utils.instruments.wav import write_wav
+from nnss_utils.midi import Note
+from nnss_utils.model.codification import codify
+from nnss_utils.model.model_file import TrainedModel
+from nnss_utils.paths import RENDERS, RESULTS, read_json, relative, safe_name, write_json
+from nnss_utils.provenance import made_with
+from nnss_utils.scores import read_notes
+from nnss_utils.synthesis.render import render
+
+_STRETCH = 30 * SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece with its sounds, float32 (samples,) of one length and scale, and the network's rendering time (s)."""
+
+    name: str
+    notes: tuple[Note, ...]
+    target: np.ndarray
+    prediction: np.ndarray
+    codification: np.ndarray
+    synthesis_seconds: float
+
+    @property
+    def onsets(self) -> np.ndarray:
+        """Starts of the notes in seconds."""
+        return np.array([note.start for note in self.notes])
+
+    @property
+    def folder(self) -> Path:
+        """Where its sounds and pictures are."""
+        return RENDERS / self.name
+
+
+def piece_name(midi: str, name: str = "") -> str:
+    """Return the name a piece is kept under: `name`, or that of its MIDI file."""
+    return safe_name(name or "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(midi)).stem))
+
+
+def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", output: str = "16-bit") -> Piece:
+    """Render a piece with the network and its instrument, write both as WAV and return all.
+
+    The target is the model's instrument, or the recording `wav`. The prediction is written as soon as it is made; if
+    a peak of either is above 1, both are scaled. Raises `InputError` for bad input.
+    """
+    name = piece_name(midi, name)
+    played = can_play(model.instrument) and not wav
+    notes = on_grid(read_notes(midi), grid_of(model.instrument) if played else 1)
+    target = read_target(wav, notes, model.training["late"]) if wav else None
+    begun = time.perf_counter()
+    prediction = render(notes, model)
+    seconds = time.perf_counter() - begun
+    written = write_wav(RENDERS / name / "prediction.wav", prediction, output)
+    print(f"{relative(written.path)}: {len(prediction) / SAMPLE_RATE:.1f} s of sound in {seconds:.1f} s")
+    if played:
+        target = load_instrument(model.instrument).render(notes)
+    elif target is None:
+        raise InputError(
+            f"{written.path} is ready, but model {model.name!r} learnt from an {model.instrument}, which can't be "
+            "played here: to measure it give wav=PATH, the same instrument's recording of this piece"
+        )
+    samples = max(len(target), len(prediction))
+    sounds = [np.pad(x, (0, samples - len(x))) for x in (target, prediction)]
+    peak = max(float(np.abs(x).max()) for x in sounds)
+    if peak > 1:
+        print(f"{name}: peak {peak:.2f} is above 1; target and prediction scaled by {-20 * np.log10(peak):.1f} dB")
+        sounds = [x / np.float32(peak) for x in sounds]
+    piece = Piece(name, tuple(notes), *sounds, codify_mix(notes, samples, model), seconds)
+    for kind, sound in (("target", piece.target), ("prediction", piece.prediction)):
+        write_wav(piece.folder / f"{kind}.wav", sound, output)
+    return piece
+
+
+def codify_mix(notes: Sequence[Note], samples: int, model: TrainedModel) -> np.ndarray:
+    """Return the sum of the codification's channels, float32 (samples,), made in stretches to save memory."""
+    out = np.zeros(samples, np.float32)
+    for first in range(0, samples, _STRETCH):
+        part = out[first : first + _STRETCH]
+        part[:] = codify(notes, len(part), model.settings.codification, model.tuning, first).sum(axis=0)
+    return out
+
+
+def evaluate(piece: Piece, model: TrainedModel, baselines: dict[str, dict]) -> dict:
+    """Measure a piece, write data/results/evaluation/NAME.json and return its content; baselines: their measures."""
+    result = {
+        **measure(piece.target, piece.prediction, piece.onsets),
+        "seconds": len(piece.target) / SAMPLE_RATE,
+        "synthesis_seconds": piece.synthesis_seconds,
+        "peak_memory_mb": peak_memory_mb(),
+        "model": model.name,
+        "parameters": {"count": model.network.count_params(), **model.settings.to_dict()},
+        "training": model.training,
+        "references": baselines,
+        **made_with(piece.notes, piece.target),
+    }
+    write_json(result_file(piece.name), result)
+    return result
+
+
+def result_file(name: str) -> Path:
+    """Return where the measures of a piece are kept."""
+    return RESULTS / "evaluation" / f"{name}.json"
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory this process has held so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def band_table(results: dict[str, dict]) -> str:
+    """Return complex SNR, level and LSD of several results in each octave as a Markdown table."""
+    heads = [f"{b['low_hz']}-{b['high_hz']} Hz" for b in next(iter(results.values()))["bands"]]
+    rows = (
+        [name, *(f"{b['snr_db']:.1f} / {b['level_db']:+.1f} / {b['lsd_db']:.1f}" for b in result["bands"])]
+        for name, result in results.items()
+    )
+    return markdown_table(["SNR / level / LSD, dB", *heads], rows)
+
+
+def summary_table(results: dict[str, dict]) -> str:
+    """Return the whole-band measures of several results as a Markdown table."""
+    heads = ("", "correlation", "SNR dB", "bandwidth Hz", "attack LSD dB", "sustain LSD dB", "multi-scale loss")
+    rows = (
+        [name, f"{r['correlation']:.4f}", f"{r['snr_db']:.1f}", f"{r['bandwidth_hz']:.0f}",
+         f"{r['attack_lsd_db']:.2f}", f"{r['sustain_lsd_db']:.2f}", f"{r['multi_scale_loss']:.3f}"]
+        for name, r in results.items()
+    )  # fmt: skip
+    return markdown_table(heads, rows)
+
+
+def print_report(names: Sequence[str]) -> None:
+    """Print the measures of pieces by name, and where their sounds, pictures and measures are."""
+    results = {name: read_json(result_file(name)) for name in names}
+    rows = {
+        f"{piece}: {row}": measures
+        for piece, result in results.items()
+        for row, measures in {"network": result, **result["references"]}.items()
+    }
+    print("", summary_table(rows), "", band_table(results), "", sep="\n")
+    for name, result in results.items():
+        folder = RENDERS / name
+        speed = result["seconds"] / result["synthesis_seconds"]
+        print(f"{name} ({result['seconds']:.0f} s, synthesized {speed:.1f} times faster than real time)")
+        print(f"  sound     {relative(folder / 'prediction.wav')} (network), {relative(folder / 'target.wav')}")
+        print("  pictures  " + ", ".join(relative(path) for path in sorted(folder.glob("*.png"))))
+        print(f"  measures  {relative(result_file(name))}")
+
+
+if __name__ == "__main__":
+    print_report(sys.argv[1:])

@@ -1,0 +1,158 @@
+"""The test set: many pieces measured by one network, for data/results and notebook 08_full_bandwidth.
+
+    python -m nnss_utils.evaluation.test_set MODEL [MIDI ...]
+
+renders the project's own scores and every given MIDI file by the model and by its instrument, and keeps all measures
+in data/results/pieces/MODEL.json.
+"""
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.errors import InputError, progress_bar
+from nnss_utils.evaluation.baselines import griffin_lim
+from nnss_utils.evaluation.metrics import OCTAVES, bandwidth_hz, measure
+from nnss_utils.evaluation.piece import Piece, make_piece, piece_name
+from nnss_utils.evaluation.tables import markdown_table
+from nnss_utils.model.model_file import TrainedModel, load_model
+from nnss_utils.paths import KEPT_RESULTS, RESULTS, read_json, relative, write_json
+from nnss_utils.provenance import commit, data_digests, versions
+from nnss_utils.scores import SCORES
+
+FOLDER = RESULTS / "pieces"
+FAINT_DB = 85.0  # below a target's strongest band: includes every band of a piano up to 20 kHz
+
+
+def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
+    """Return the measures of each piece (a MIDI file's path or a score's name), and keep them by the model's name.
+
+    Beside those of `piece.evaluate`: `limit_hz`, the bandwidth of a perfect prediction; `faint_bandwidth_hz`, the
+    bandwidth with bands down to FAINT_DB; Griffin-Lim on the true magnitudes.
+    """
+    rows, instrument = {}, Path(model.instrument).name
+    for midi in progress_bar(midis, desc=f"pieces by {model.name}", unit="piece"):
+        name = piece_name(midi)
+        piece = make_piece(midi, model, f"{name}_{model.name}")
+        rows[name] = {
+            **measure(piece.target, piece.prediction, piece.onsets),
+            "limit_hz": bandwidth_hz(piece.target, piece.target),
+            "faint_bandwidth_hz": bandwidth_hz(piece.target, piece.prediction, FAINT_DB),
+            "griffin_lim": _griffin_lim(name, piece, instrument),
+            "notes": len(piece.notes),
+            "seconds": len(piece.target) / SAMPLE_RATE,
+            "synthesis_seconds": piece.synthesis_seconds,
+            "data": data_digests(piece.notes, piece.target),
+        }
+    result = {
+        "model": model.name,
+        "instrument": instrument,
+        "parameters": model.network.count_params(),
+        "settings": model.settings.to_dict(),
+        "training": model.training | {"pair": model.training["pair"].replace(model.instrument, instrument)},
+        "pieces": rows,
+        "worst": worst(rows),
+        "versions": versions(),
+        "commit": commit(),
+    }
+    write_json(result_file(model.name), result)
+    return result
+
+
+def result_file(name: str) -> Path:
+    """Return where the measures of a model's pieces are kept."""
+    return FOLDER / f"{name}.json"
+
+
+def kept_measures() -> dict[str, dict]:
+    """Return the committed measures of all models by name."""
+    return {path.stem: read_json(path) for path in sorted((KEPT_RESULTS / "pieces").glob("*.json"))}
+
+
+def _griffin_lim(name: str, piece: Piece, instrument: str) -> dict:
+    """Return the measures of Griffin-Lim on a piece, from another model's file if that has them already."""
+    for path in sorted(FOLDER.glob("*.json")):
+        other = read_json(path)
+        same = other["pieces"].get(name)
+        if same and other["instrument"] == instrument and same["seconds"] == len(piece.target) / SAMPLE_RATE:
+            return same["griffin_lim"]
+    return measure(piece.target, griffin_lim(piece.target), piece.onsets)
+
+
+def worst(rows: dict[str, dict]) -> dict:
+    """Return what all pieces reach: the worst value of each measure that has a target.
+
+    octave_snr_db: in octaves from 20 Hz to 8 kHz; level_db: farthest from 0, to 16 kHz; attack_ratio: attack LSD over
+    Griffin-Lim's.
+    """
+    bands = [[b for b in row["bands"] if b["high_hz"] <= 16000] for row in rows.values()]
+    lowest = ("correlation", "snr_db", "bandwidth_hz", "limit_hz", "faint_bandwidth_hz")
+    return {key: min(row[key] for row in rows.values()) for key in lowest} | {
+        "octave_snr_db": min(b["snr_db"] for part in bands for b in part if b["high_hz"] <= 8000),
+        "level_db": max((b["level_db"] for part in bands for b in part), key=abs),
+        "attack_ratio": max(row["attack_lsd_db"] / row["griffin_lim"]["attack_lsd_db"] for row in rows.values()),
+        "times_real_time": min(row["seconds"] / row["synthesis_seconds"] for row in rows.values()),
+    }
+
+
+def pieces_table(model: dict) -> str:
+    """Return one model's measures of each piece as a Markdown table, with Griffin-Lim's attacks."""
+    heads = ("", "length", "correlation", "SNR", "bandwidth (limit)", "attack LSD (Griffin-Lim)", "sustain LSD",
+             "x real time")  # fmt: skip
+    rows = (
+        [name.replace("_", " "), f"{row['seconds']:.0f} s", f"{row['correlation']:.4f}", f"{row['snr_db']:.1f} dB",
+         f"{row['bandwidth_hz'] / 1000:.1f} ({row['limit_hz'] / 1000:.1f}) kHz",
+         f"{row['attack_lsd_db']:.2f} ({row['griffin_lim']['attack_lsd_db']:.2f}) dB",
+         f"{row['sustain_lsd_db']:.2f} dB", f"{row['seconds'] / row['synthesis_seconds']:.1f}"]
+        for name, row in model["pieces"].items()
+    )  # fmt: skip
+    return markdown_table(heads, rows)
+
+
+def worst_table(models: dict[str, dict]) -> str:
+    """Return the worst piece's measures of each model as a Markdown table."""
+    heads = ("", "training", "pieces", "correlation", "SNR dB", "octave SNR to 8 kHz, dB", "level to 16 kHz, dB",
+             "bandwidth / limit / faint, kHz", "attack LSD over Griffin-Lim's", "x real time")  # fmt: skip
+    rows = []
+    for name, model in models.items():
+        w, training = model["worst"], model["training"]
+        widths = " / ".join(f"{w[key] / 1000:.1f}" for key in ("bandwidth_hz", "limit_hz", "faint_bandwidth_hz"))
+        rows.append(
+            [f"{name} ({model['settings']['network']['architecture']}, {model['instrument']})",
+             f"{training['seconds'] / 60:.1f} min", f"{len(model['pieces'])}", f"{w['correlation']:.4f}",
+             f"{w['snr_db']:.1f}", f"{w['octave_snr_db']:.1f}", f"{w['level_db']:+.2f}", widths,
+             f"{w['attack_ratio']:.2f}", f"{w['times_real_time']:.1f}"]
+        )  # fmt: skip
+    return markdown_table(heads, rows)
+
+
+def bands_table(models: dict[str, dict]) -> str:
+    """Return the lowest SNR and the level farthest from 0 over all pieces, by octave and model, as Markdown."""
+    heads = [f"{low:g}-{high:g}" for low, high in pairwise(OCTAVES)]
+    rows = []
+    for name, model in models.items():
+        octaves = zip(*(row["bands"] for row in model["pieces"].values()), strict=True)
+        cells = [
+            f"{min(b['snr_db'] for b in octave):.1f} / {max((b['level_db'] for b in octave), key=abs):+.2f}"
+            for octave in octaves
+        ]
+        rows.append([name, *cells])
+    return markdown_table(["lowest SNR / farthest level, dB", *heads], rows)
+
+
+def main(arguments: list[str]) -> None:
+    """Measure the project's scores and the given MIDI files, by the given model."""
+    if not arguments:
+        raise InputError("no model given; usage: python -m nnss_utils.evaluation.test_set MODEL [MIDI ...]")
+    result = measure_pieces(load_model(arguments[0]), [*SCORES, *arguments[1:]])
+    for name, value in result["worst"].items():
+        print(f"worst {name}: {value:.4g}")
+    print(f"written: {relative(result_file(result['model']))}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,123 @@
+"""Onsets in numbers: rise, pre-echo, repetition, and the hammer's thump (notebook 08_full_bandwidth).
+
+Sounds are float (samples,) at 44.1 kHz, onsets are in seconds.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import scipy.signal
+import soxr
+
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.evaluation.metrics import ratio_db
+from nnss_utils.instruments.base import sum_voices
+from nnss_utils.midi import Note, samples_of
+
+ENVELOPE_SECONDS = 0.001  # of the window that smooths the envelope
+THUMP_SECONDS = 0.05
+THUMP_HZ = (60.0, 500.0)  # below the partials of the keys that it is measured at
+STEPS_PER_SEMITONE = 4
+FARTHEST_SHIFT = 6.0  # semitones
+
+Play = Callable[[Sequence[Note]], np.ndarray]  # notes -> sound
+
+
+def envelope(sound: np.ndarray) -> np.ndarray:
+    """Return the root mean square over a millisecond around each sample."""
+    size = round(ENVELOPE_SECONDS * SAMPLE_RATE)
+    return np.sqrt(np.convolve(np.square(sound, dtype=np.float64), np.ones(size) / size, mode="same"))
+
+
+def attack_seconds(sound: np.ndarray, onset: float, within: float = 0.1) -> float:
+    """Return the time that the envelope takes from 10 to 90 % of its highest value in the `within` s after an onset."""
+    first = round(onset * SAMPLE_RATE)
+    rising = envelope(sound[first : first + round(within * SAMPLE_RATE)])
+    rising = rising[: int(np.argmax(rising)) + 1]
+    at = [int(np.argmax(rising >= part * rising[-1])) for part in (0.1, 0.9)]
+    return (at[1] - at[0]) / SAMPLE_RATE
+
+
+def pre_onset_db(sound: np.ndarray, onsets: np.ndarray, seconds: float = 0.02) -> float:
+    """Return the energy in the `seconds` before onsets over that in the same time after them, in dB.
+
+    Notes must be so far apart that the previous one has ended.
+    """
+    size = round(seconds * SAMPLE_RATE)
+    padded = np.pad(np.asarray(sound, np.float64), (size, size))
+    at = np.round(np.asarray(onsets) * SAMPLE_RATE).astype(int) + size
+    before, after = (sum(np.sum(padded[i + shift : i + shift + size] ** 2) for i in at) for shift in (-size, 0))
+    return ratio_db(before, after)
+
+
+def repetition_db(sound: np.ndarray, onsets: np.ndarray, seconds: float = 0.1) -> float:
+    """Return the variance between repetitions of one note, aligned at their onsets, over their energy, in dB."""
+    size = round(seconds * SAMPLE_RATE)
+    at = np.round(np.asarray(onsets) * SAMPLE_RATE).astype(int)
+    strikes = np.stack([np.pad(sound[i : i + size], (0, max(0, i + size - len(sound)))) for i in at]).astype(np.float64)
+    return ratio_db(np.sum((strikes - strikes.mean(axis=0)) ** 2), np.sum(strikes**2))
+
+
+def thump_spectrum(strike: np.ndarray) -> np.ndarray:
+    """Return the level (dB) of a strike's first 50 ms over THUMP_HZ, evenly in the logarithm of frequency."""
+    size = round(THUMP_SECONDS * SAMPLE_RATE)
+    part = np.asarray(strike[:size], np.float64) * scipy.signal.get_window("hann", 2 * size)[size:][: len(strike)]
+    spectrum = np.abs(np.fft.rfft(part, 16 * size))
+    semitones = np.arange(0, 12 * np.log2(THUMP_HZ[1] / THUMP_HZ[0]), 1 / STEPS_PER_SEMITONE)
+    f = THUMP_HZ[0] * 2 ** (semitones / 12)
+    return 20 * np.log10(np.interp(f, np.fft.rfftfreq(16 * size, 1 / SAMPLE_RATE), spectrum) + 1e-9)
+
+
+def thump_shift(low: np.ndarray, high: np.ndarray) -> float:
+    """Return by how many semitones one strike's thump lies above another's: where their spectra agree best.
+
+    0 for a hammer that sounds the same under every key; the interval itself for a recording played faster.
+    """
+    a, b = (thump_spectrum(strike) for strike in (low, high))
+    reach = round(FARTHEST_SHIFT * STEPS_PER_SEMITONE)
+    agreements = [
+        np.corrcoef(a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) + min(0, lag)])[0, 1]
+        for lag in range(-reach, reach + 1)
+    ]
+    return float((int(np.argmax(agreements)) - reach) / STEPS_PER_SEMITONE)
+
+
+def sparse_sampler(play: Play, every: int = 12, lowest: int = 24) -> Play:
+    """Return a sampler with few recordings: one key in `every`; the keys above it play that recording faster."""
+
+    def voice(note: Note) -> tuple[int, np.ndarray]:
+        shift = (note.pitch - lowest) % every
+        faster = 2 ** (shift / 12)
+        sound = play([Note(0.0, faster * note.duration, note.pitch - shift, note.velocity)])
+        return samples_of(note)[0], soxr.resample(sound, faster, 1, quality="VHQ") if shift else sound
+
+    def play_sparsely(notes: Sequence[Note]) -> np.ndarray:
+        voices = [voice(note) for note in notes]
+        return sum_voices(voices, max(start + len(sound) for start, sound in voices))
+
+    return play_sparsely
+
+
+def attack_panel(play: Play, pitches: Sequence[int], interval: int = 3, seed: int = 0) -> dict[str, float]:
+    """Return measures of the onsets of what `play` plays: notes alone, repeated, and `interval` semitones apart.
+
+    attack_ms: the median over pitches of the rise from 10 to 90 %; pre_onset_db; repetition_db of eight strikes of the
+    middle pitch at random samples; thump_semitones: the median shift of the thump from a key to the one `interval`
+    higher, over the keys from C#6 up, whose partials lie above it.
+    """
+    rng = np.random.default_rng(seed)
+    apart = 1.2 + np.cumsum(1.5 + 0.1 * rng.random(len(pitches)))
+    alone = [Note(float(t), float(t) + 0.4, pitch) for t, pitch in zip(apart, pitches, strict=True)]
+    sound = play(alone)
+    middle = sorted(pitches)[len(pitches) // 2]
+    times = 0.5 + np.cumsum(1.0 + rng.random(8))
+    again = play([Note(float(t), float(t) + 0.3, middle) for t in times])
+    shifts = [
+        thump_shift(*(play([Note(0.0, 0.3, p)]) for p in (pitch, pitch + interval))) for pitch in range(85, 85 + 16)
+    ]
+    return {
+        "attack_ms": float(np.median([1000 * attack_seconds(sound, n.start) for n in alone])),
+        "pre_onset_db": pre_onset_db(sound, apart),
+        "repetition_db": repetition_db(again, times),
+        "thump_semitones": float(np.median(shifts)),
+    }

@@ -1,0 +1,33 @@
+"""Instruments by name: "steinway", or the path of a SoundFont."""
+
+from nnss_utils.errors import InputError
+from nnss_utils.instruments import soundfont
+from nnss_utils.instruments.base import OWN_RECORDING, Instrument
+from nnss_utils.instruments.steinway import Steinway
+
+
+def is_soundfont(name: str) -> bool:
+    """Return whether an instrument's name is the path of a SoundFont."""
+    return isinstance(name, str) and name.lower().endswith((".sf2", ".sf3"))
+
+
+def can_play(name: str) -> bool:
+    """Return whether an instrument's name stands for one that can play, not for a recording."""
+    return not name.startswith(OWN_RECORDING)
+
+
+def grid_of(name: str) -> int:
+    """Return the grid (samples) of the instrument called `name`, without loading it."""
+    return soundfont.BLOCK if is_soundfont(name) else Steinway.grid
+
+
+def load_instrument(name: str) -> Instrument:
+    """Return the instrument called `name`: "steinway", or the path of a SoundFont (.sf2, .sf3).
+
+    Raises `InputError` for an unknown name, and where a SoundFont or its library is missing.
+    """
+    if name == Steinway.name:
+        return Steinway()
+    if is_soundfont(name):
+        return soundfont.SoundFont(name)
+    raise InputError(f'instrument={name!r} is unknown; use "steinway" or the path of a SoundFont (.sf2 or .sf3)')

@@ -1,0 +1,87 @@
+"""Complex spectra as real pairs (..., 2) on Keras' backends, whose operations have no complex type.
+
+Each function is the counterpart of a NumPy one in dsp: normalization.normalize, .denormalize and stft.istft.
+"""
+
+import numpy as np
+
+from nnss_utils.dsp.normalization import FLOOR, LOG_FLOOR, LOG_LOUDEST, LOG_RANGE, LOGARITHM, LOUDEST
+from nnss_utils.dsp.stft import Spectral, window_samples
+from nnss_utils.model.backend import ops
+
+
+def as_pairs(spectra: np.ndarray) -> np.ndarray:
+    """Return complex64 (...) as float32 (..., 2), without a copy where possible."""
+    return np.ascontiguousarray(spectra, np.complex64).view(np.float32).reshape(*spectra.shape, 2)
+
+
+def as_complex(pairs: np.ndarray) -> np.ndarray:
+    """Return float32 (..., 2) as complex64 (...): undoes `as_pairs`."""
+    return np.ascontiguousarray(ops.convert_to_numpy(pairs), np.float32).view(np.complex64)[..., 0]
+
+
+def _multiply_by_power(pairs, exponent: float, floor: float, loudest: float):
+    """Return pairs times magnitude^exponent, the magnitude limited to floor..loudest: finite with its gradient."""
+    energy = ops.clip(ops.sum(ops.square(pairs), axis=-1, keepdims=True), floor**2, loudest**2)
+    return pairs * ops.exp(ops.log(energy) * (exponent / 2))  # twice as fast as a power
+
+
+def _magnitude(pairs):
+    """Return the magnitude (..., 1) of pairs (..., 2), never quite 0, finite with its gradient."""
+    return ops.sqrt(ops.sum(ops.square(pairs), axis=-1, keepdims=True) + 1e-24)
+
+
+def normalize_pairs(pairs, power: float | str, floor: float = FLOOR):
+    """Return |S|^p e^(j angle S) of pairs (..., 2), as normalization.normalize."""
+    if power == LOGARITHM:
+        magnitude = _magnitude(pairs)
+        return pairs * (ops.log1p(magnitude / LOG_FLOOR) / LOG_RANGE / magnitude)
+    return pairs if power == 1 else _multiply_by_power(pairs, power - 1, floor, LOUDEST)
+
+
+def denormalize_pairs(pairs, power: float | str):
+    """Return the pairs (..., 2) that `normalize_pairs` normalized, as normalization.denormalize."""
+    if power == LOGARITHM:
+        magnitude = _magnitude(pairs)
+        return pairs * (LOG_FLOOR * ops.expm1(LOG_RANGE * ops.minimum(magnitude, LOG_LOUDEST)) / magnitude)
+    return pairs if power == 1 else _multiply_by_power(pairs, 1 / power - 1, FLOOR**power, LOUDEST**power)
+
+
+def complex_product(a, b):
+    """Return the complex product of two tensors of pairs (..., 2)."""
+    real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
+    imaginary = a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]
+    return ops.stack([real, imaginary], axis=-1)
+
+
+def outer_product(coarse, fine, bins: int):
+    """Return spectra as pairs (..., bins, 2) from their factors (..., impulses, n, 2), added over the impulses."""
+    (a, b), (c, d) = ((factor[..., 0], factor[..., 1]) for factor in (coarse, fine))
+    a, b, c, d = a[..., :, None], b[..., :, None], c[..., None, :], d[..., None, :]
+    pairs = ops.stack([ops.sum(a * c - b * d, axis=-3), ops.sum(a * d + b * c, axis=-3)], axis=-1)
+    *leading, high, low, _ = pairs.shape
+    return ops.reshape(pairs, (-1, *leading[1:], high * low, 2))[..., :bins, :]
+
+
+def istft_pairs(pairs, spectral: Spectral, start=None):
+    """Return the sounds (examples, samples) of scaled spectra (examples, frames, bins, 2), differentiable.
+
+    As stft.istft without padding, at the oversampled rate. start: first samples (examples,) where the spectra are
+    heterodyned.
+    """
+    length, step, frames = spectral.frame_length, spectral.frame_step, pairs.shape[1]
+    real, imaginary = pairs[..., 0], pairs[..., 1]
+    if start is not None:
+        at = ops.expand_dims(start, -1) + step * np.arange(frames, dtype=np.int32)
+        turns = ops.mod(ops.expand_dims(at % length, -1) * np.arange(spectral.bins, dtype=np.int32), length)
+        angle = ops.cast(turns, "float32") * (2 * np.pi / length)
+        c, s = ops.cos(angle), ops.sin(angle)
+        real, imaginary = real * c - imaginary * s, real * s + imaginary * c
+    missing = [(0, 0), (0, 0), (0, length // 2 + 1 - spectral.bins)]
+    window = window_samples(spectral)
+    parts = ops.irfft((ops.pad(real, missing), ops.pad(imaginary, missing)), fft_length=length)
+    parts = ops.reshape(parts * (window / spectral.scale), (-1, frames * length))
+    position = (step * np.arange(frames)[:, None] + np.arange(length)).ravel().astype(np.int32)
+    weight = np.bincount(position, np.tile(window.astype(np.float64) ** 2, frames))
+    sounds = ops.segment_sum(ops.transpose(parts), position, num_segments=len(weight))
+    return ops.transpose(sounds) / np.maximum(weight, 0.01 * weight.max()).astype(np.float32)

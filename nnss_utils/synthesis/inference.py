@@ -1,0 +1,112 @@
+"""A trained network at work: batches of tiles of frames in, denormalized spectra out, compiled once for each shape."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from nnss_utils.dsp.stft import Spectral, istft, undersample
+from nnss_utils.model.backend import keras, ops
+from nnss_utils.model.forward import predict
+from nnss_utils.model.model_file import TrainedModel
+from nnss_utils.model.pairs import as_complex, denormalize_pairs
+from nnss_utils.model.settings import Settings
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How frames are given to a network: rows of `core` frames, with `context` more on each side.
+
+    rows: allowed numbers of rows in a batch, largest first; only a few, so that few shapes are compiled.
+    """
+
+    core: int
+    context: int
+    rows: tuple[int, ...]
+
+    @classmethod
+    def of(cls, model: TrainedModel) -> "Tiling":
+        """Return the tiling that suits a model's network."""
+        o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
+        frames = model.settings.training.frames
+        if not model.settings.network.sequences:
+            return cls(-(-16 // o) * o, 0, (32, 8))
+        # as long as the training sequences, a quarter of them on each side for context only
+        context, core = frames // 4, max(1, frames - 2 * (frames // 4))
+        return cls(-(-core // o) * o, -(-context // o) * o, (max(1, 1536 // (core + 2 * context)),))
+
+    @property
+    def frames(self) -> int:
+        """Frames of a tile with its context."""
+        return self.core + 2 * self.context
+
+    def batches(self, tiles: list) -> Iterator[list]:
+        """Yield the tiles in batches: as many as possible of the largest size, then the rest in smaller ones."""
+        at = 0
+        while at < len(tiles):
+            left = len(tiles) - at
+            size = next((rows for rows in self.rows if rows <= left), self.rows[-1])
+            yield tiles[at : at + size]
+            at += size
+
+    def padded(self, count: int) -> int:
+        """Return the rows of the shape that holds a batch of `count` rows."""
+        return min(rows for rows in self.rows if rows >= count)
+
+
+def predict_spectra(model: TrainedModel, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Return a batch's predicted spectra complex64 (tiles, core, bins), denormalized, without the context."""
+    tiling, count = Tiling.of(model), len(next(iter(inputs.values())))
+    padding = tiling.padded(count) - count
+    if padding:
+        inputs = {name: np.pad(v, [(0, padding)] + [(0, 0)] * (v.ndim - 1)) for name, v in inputs.items()}
+    compiled = _compiled(model.network, model.settings, model.output_scale)
+    pairs = compiled({name: ops.convert_to_tensor(value) for name, value in inputs.items()})
+    return as_complex(ops.convert_to_numpy(pairs)[:count, tiling.context : tiling.context + tiling.core])
+
+
+@lru_cache(maxsize=4)
+def _compiled(network: keras.Model, settings: Settings, output_scale: float) -> Callable:
+    """Return the function from a batch's inputs to denormalized pairs, compiled where the backend can."""
+
+    def forward(inputs):
+        return denormalize_pairs(predict(network, inputs, settings, output_scale), settings.training.power)
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        return tensorflow.function(forward, jit_compile=True)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(forward)
+    return forward
+
+
+def resynthesize(spectra: np.ndarray, spectral: Spectral) -> np.ndarray:
+    """Return the sound float32 (samples,) of scaled spectra (frames, bins), from the first frame's start on."""
+    return undersample(istft(spectra, spectral, pad=False, scaled=True), spectral.oversampling)
+
+
+class OverlapBuffer:
+    """Adds pieces of sound that overlap, and gives the samples that are complete, one stretch after the other."""
+
+    def __init__(self, start: int = 0) -> None:
+        """Begin at sample `start`; what pieces have before it is left out."""
+        self.at = start
+        self._pending = np.zeros(0, np.float32)
+
+    def add(self, first: int, piece: np.ndarray) -> None:
+        """Add a piece, float32 (samples,), that begins at sample `first`."""
+        begin, end = max(0, self.at - first), first + len(piece) - self.at
+        if end > len(self._pending):
+            self._pending = np.pad(self._pending, (0, max(end, 2 * len(self._pending)) - len(self._pending)))
+        if begin < len(piece):
+            self._pending[end - len(piece) + begin : end] += piece[begin:]
+
+    def take(self, size: int) -> np.ndarray:
+        """Return the next `size` samples, float32, and go on after them."""
+        part, self._pending = self._pending[:size], self._pending[size:]
+        self.at += size
+        return np.pad(part, (0, size - len(part)))

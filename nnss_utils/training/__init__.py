@@ -1,0 +1,1 @@
+"""Training: random frames of a pair, a loss, one loop for every network, and checkpoints."""

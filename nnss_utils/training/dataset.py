@@ -1,0 +1,287 @@
+"""Training examples drawn at random samples of a pair, their spectra made on the fly (notebook 05_train).
+
+There is one class for each way of drawing, and `make_dataset` chooses. Nothing is stored on disk, and every batch
+follows from (seed, number) alone, so training resumes exactly.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.dsp.demodulation import heterodyne
+from nnss_utils.dsp.stft import samples_of_frames
+from nnss_utils.errors import InputError
+from nnss_utils.instruments.base import velocity_gain
+from nnss_utils.midi import Note, samples_of
+from nnss_utils.model.codification import ToneTable, codify
+from nnss_utils.model.inputs import Voices, spectra_of, voice_inputs
+from nnss_utils.model.pairs import as_pairs
+from nnss_utils.model.settings import Settings
+from nnss_utils.instruments.tuning import Tuning
+from nnss_utils.paths import release_pages
+
+SHORTEST_SOUND = 0.0136  # s of a note that a frame hears at least (600 samples; the window's edge hides less)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arrays for one step: `inputs` by name and the target's spectra (examples, frames, bins, 2).
+
+    example: (voices,), the example that each voice belongs to; None where an example is one voice, or the mix.
+    """
+
+    inputs: dict[str, np.ndarray]
+    target: np.ndarray
+    example: np.ndarray | None = None
+
+
+def make_dataset(notes: Sequence[Note], audio: np.ndarray, settings: Settings, tuning: Tuning | None) -> "Dataset":
+    """Return the dataset that suits a network and a pair of notes and audio, float32 (samples,) at 44.1 kHz."""
+    if not settings.network.per_voice:
+        return MixSequences(notes, audio, settings, tuning)
+    if not settings.network.sequences:
+        loose = LooseFrames(notes, audio, settings, tuning)
+        if not loose.crowded:
+            return loose
+    return VoiceSequences(notes, audio, settings, tuning)
+
+
+class Dataset:
+    """What all ways of drawing share.
+
+    A subclass defines `_hold_out(fraction)`, which returns whether anything is held out; `_draw(rng, validation=...)`,
+    which returns each row's note (batch,), None for sequences, and first samples as `positions` does; and
+    `_make(note, first)`, which returns the batch of these examples.
+    """
+
+    by_voice = False  # whether every note that sounds in an example is a row of its own
+
+    def __init__(self, notes: Sequence[Note], audio: np.ndarray, settings: Settings, tuning: Tuning | None) -> None:
+        """Prepare drawing; parameters as of `make_dataset`."""
+        self.settings, self.spectral, self.audio, self.tuning = settings, settings.spectral, audio, tuning
+        self.notes = sorted(notes)
+        self.voices = Voices.of(self.notes)
+        self.starts, self.held = np.array([samples_of(note)[0] for note in self.notes]), self.voices.held
+        self.release = settings.codification.release_samples
+        self.ends = self.starts + self.held + self.release
+        self.longest = float(np.max(self.ends - self.starts)) / SAMPLE_RATE
+        self.latest_end = np.maximum.accumulate(self.ends)
+        # samples of the plain rate that an example covers
+        self.width = -(-samples_of_frames(self._frames(), self.spectral) // self.spectral.oversampling)
+        # whether an example may contain two notes
+        self.crowded = bool(np.any(self.starts[1:] - self.latest_end[:-1] < self.width))
+        self.mixed = self.by_voice and self.crowded  # whether several voices add up to one example
+        self.table = ToneTable(tuning, self.notes, settings.codification) if settings.network.per_voice else None
+        self.has_holdout = self._hold_out(settings.training.holdout)
+
+    def batch(self, number: int) -> Batch:
+        """Return training batch `number`: the same arrays at every call."""
+        return self._make(*self._draw(self._random(1, number), validation=False))
+
+    def validation_batch(self, number: int = 0) -> Batch | None:
+        """Return a batch from what is held out, None where nothing is."""
+        return self._make(*self._draw(self._random(2, number), validation=True)) if self.has_holdout else None
+
+    def positions(self, number: int) -> np.ndarray:
+        """Return the first samples of the examples of training batch `number`: (batch,), loose (batch, frames)."""
+        return self._draw(self._random(1, number), validation=False)[1]
+
+    def _random(self, purpose: int, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.training.seed, purpose, number])
+
+    def _frames(self) -> int:
+        """Return the number of frames in a row that an example has."""
+        return self.settings.training.frames
+
+    def _target(self, first: np.ndarray) -> np.ndarray:
+        """Return the audio's scaled spectra (examples, frames, bins) from samples `first` on."""
+        spectra = self._spectra(first, lambda out, rows: copy_segments(self.audio, first[rows], out))
+        release_pages(self.audio)
+        return spectra
+
+    def _spectra(self, first: np.ndarray, copy: Callable) -> np.ndarray:
+        """Return scaled spectra (examples, frames, bins) of the sound that `copy` writes (see `spectra_of`)."""
+        return spectra_of(len(first), self._frames(), copy, self.spectral)
+
+    def _on_grid(self, first: np.ndarray) -> np.ndarray:
+        return first - first % self.settings.training.grid
+
+
+class LooseFrames(Dataset):
+    """Frames at random moments of separate notes, for mask networks without recurrence: a row is of one note."""
+
+    def _frames(self) -> int:
+        return 1
+
+    def _hold_out(self, fraction: float) -> bool:
+        self.held_out = holdout_notes(self.notes, fraction)
+        return bool(self.held_out.any())
+
+    def _draw(self, rng: np.random.Generator, *, validation: bool) -> tuple[np.ndarray, np.ndarray]:
+        training = self.settings.training
+        note = rng.choice(np.flatnonzero(self.held_out == validation), training.batch)
+        return note, self._on_grid(self._draw_moments(rng, note, training.frames))
+
+    def _draw_moments(self, rng: np.random.Generator, note: np.ndarray, frames: int) -> np.ndarray:
+        """Return first samples (batch, frames) of frames that touch their notes (batch,).
+
+        60 % are drawn evenly in the logarithm of the time that the note has sounded at the frame's end, so that every
+        part of attack and decay gets its share; 15 % around the note's end, where the damper falls; the rest anywhere.
+        """
+        start, end, width = self.starts[note, None], self.ends[note, None], self.width
+        size = len(note), frames
+        sounded = np.exp(rng.uniform(np.log(SHORTEST_SOUND * SAMPLE_RATE), np.log(width + end - start), size))
+        since_on = start - width + sounded.astype(np.int64)
+        around_off = start + self.held[note, None] + rng.integers(-width, width, size)
+        anywhere = start - width // 2 + (rng.random(size) * (end - start + width // 2)).astype(np.int64)
+        kind = rng.random(size)
+        return np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
+
+    def _make(self, note: np.ndarray, first: np.ndarray) -> Batch:
+        each, rows = np.repeat(note, first.shape[1]), first.shape
+        offsets = first.ravel() - self.starts[each]
+        inputs = voice_inputs(self.voices[each], offsets, self.table, self.settings, 1, self.longest)
+        inputs = {name: value.reshape(*rows, *value.shape[2:]) for name, value in inputs.items()}
+        inputs["gain"] = velocity_gain(self.voices.velocity[note]).astype(np.float32)
+        target = as_pairs(self._target(first.ravel()))
+        return Batch(inputs, target.reshape(*rows, *target.shape[2:]))
+
+
+class Sequences(Dataset):
+    """Frames in a row; stretches of the audio are held out."""
+
+    def _hold_out(self, fraction: float) -> bool:
+        self.blocks = holdout_blocks(len(self.audio), fraction, self.width)
+        return bool(self.blocks)
+
+    def _draw(self, rng: np.random.Generator, *, validation: bool) -> tuple[None, np.ndarray]:
+        found, batch = np.zeros(0, np.int64), self.settings.training.batch
+        for _ in range(50):
+            first = self._candidates(rng, 4 * batch)
+            inside = np.zeros(len(first), bool)
+            outside = np.ones(len(first), bool)
+            for low, high in self.blocks:
+                inside |= (first >= low) & (first + self.width <= high)
+                outside &= (first >= high) | (first + self.width <= low)
+            found = np.concatenate([found, first[inside if validation else outside]])
+            if len(found) >= batch:
+                return None, self._on_grid(found[:batch])
+        raise InputError(
+            f"the pair is too short to draw examples of {self.width / SAMPLE_RATE:.2f} s "
+            f"{'from its held-out part' if validation else 'from'}; give a longer one, fewer frames, or holdout=0"
+        )
+
+    def _candidates(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Return random first samples (count,): half near a note's start or end, half anywhere in a note."""
+        note = rng.integers(len(self.notes), size=count)
+        start, end, width = self.starts[note], self.ends[note], self.width
+        event = np.where(rng.random(count) < 0.5, start, start + self.held[note])
+        near_event = event - rng.integers(-SAMPLE_RATE // 50, width, size=count)
+        anywhere = start - width // 2 + (rng.random(count) * (end - start + width // 2)).astype(np.int64)
+        return np.where(rng.random(count) < 0.5, near_event, anywhere)
+
+    def _sounding(self, first: np.ndarray) -> np.ndarray:
+        """Return for each example the range of notes (examples, 2) that holds all that sound in it."""
+        low = np.searchsorted(self.latest_end, first, side="right")
+        return np.stack([low, np.searchsorted(self.starts, first + self.width, side="left")], axis=1)
+
+
+class MixSequences(Sequences):
+    """Sequences of the whole mix, for direct networks."""
+
+    def _make(self, note: None, first: np.ndarray) -> Batch:
+        ranges = self._sounding(first)
+
+        def copy_codification(out: np.ndarray, rows: slice) -> None:
+            for row, at, (low, high) in zip(out, first[rows], ranges[rows], strict=True):
+                row[:] = codify(self.notes[low:high], len(row), self.settings.codification, self.tuning, at).sum(axis=0)
+
+        codification = self._demodulated(self._spectra(first, copy_codification), first)
+        start = (first * self.spectral.oversampling % self.spectral.frame_length).astype(np.int32)
+        inputs = {"codification": as_pairs(codification), "start": start}
+        return Batch(inputs, as_pairs(self._demodulated(self._target(first), first)))
+
+    def _demodulated(self, spectra: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """Return spectra heterodyned if the settings ask for it (a mask's codification has the target's carriers)."""
+        if not self.spectral.heterodyne:
+            return spectra
+        at = first * self.spectral.oversampling
+        return np.stack([heterodyne(s, self.spectral, int(n)) for s, n in zip(spectra, at, strict=True)])
+
+
+class VoiceSequences(Sequences):
+    """Sequences of voices, for mask networks that are recurrent or whose notes overlap."""
+
+    by_voice = True
+
+    def _make(self, note: None, first: np.ndarray) -> Batch:
+        """Return a batch in which every note that sounds in an example is a row of its own.
+
+        Where notes overlap, only as many examples are used as have no more voices in all than a batch has rows.
+        """
+        target = as_pairs(self._target(first))
+        ranges = enumerate(self._sounding(first))
+        pairs = [(e, n) for e, (low, high) in ranges for n in range(low, high) if self.ends[n] > first[e]]
+        example, note = np.array(pairs, np.int64).reshape(-1, 2).T
+        rows = self.settings.training.batch
+        if len(example) > rows:  # drop the examples that do not fit
+            fitting = example[rows] if example[rows] > 0 else len(first)
+            inside = example < fitting
+            example, note, target = example[inside], note[inside], target[:fitting]
+        if not len(example):
+            raise InputError("one example has more voices than batch has rows; give a larger batch or fewer frames")
+        offsets = first[example] - self.starts[note]
+        inputs = voice_inputs(self.voices[note], offsets, self.table, self.settings, self._frames(), self.longest)
+        inputs["gain"] = velocity_gain(self.voices.velocity[note]).astype(np.float32)
+        return padded(inputs, target, example, rows, self.mixed)
+
+
+def holdout_blocks(end: int, fraction: float, width: int) -> list[tuple[int, int]]:
+    """Return (first, last) samples of stretches held out from training, spread evenly over 0..end.
+
+    Up to eight, fewer where they would be shorter than two examples of `width` samples.
+    """
+    if fraction <= 0:
+        return []
+    blocks = int(np.clip(fraction * end / (2 * width), 1, 8))
+    period = end / blocks
+    return [(int((i + 1 - fraction) * period), int((i + 1) * period)) for i in range(blocks)]
+
+
+def holdout_notes(notes: Sequence[Note], fraction: float) -> np.ndarray:
+    """Return which notes (bool) are held out from training: spread evenly, never the last one of its pitch."""
+    chosen = np.diff(np.floor(np.arange(len(notes) + 1) * fraction)) > 0
+    left = Counter(note.pitch for note in notes)
+    for i in np.flatnonzero(chosen):
+        left[notes[i].pitch] -= 1
+        if not left[notes[i].pitch]:
+            chosen[i], left[notes[i].pitch] = False, 1
+    return chosen
+
+
+def padded(inputs: dict, target: np.ndarray, example: np.ndarray, rows: int, mixed: bool) -> Batch:
+    """Return a batch with exactly `rows` voices and examples, so that its shape never changes."""
+    inputs = {name: _pad_rows(value, rows) for name, value in inputs.items()}
+    if not mixed:
+        return Batch(inputs, target)
+    return Batch(inputs, _pad_rows(target, rows), _pad_rows(example.astype(np.int32), rows, rows - 1))
+
+
+def _pad_rows(array: np.ndarray, rows: int, value: int = 0) -> np.ndarray:
+    widths = [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1)
+    return np.pad(array, widths, constant_values=value)
+
+
+def copy_segments(signal: np.ndarray, first: np.ndarray, out: np.ndarray) -> None:
+    """Copy signal[f : f + width] into each row of `out` (rows, width); what lies outside the signal stays as it is."""
+    width = out.shape[1]
+    inside = (first >= 0) & (first + width <= len(signal))
+    if inside.any():
+        out[inside] = np.lib.stride_tricks.sliding_window_view(signal, width)[first[inside]]
+    for row in np.flatnonzero(~inside):
+        begin, end = max(first[row], 0), min(first[row] + width, len(signal))
+        if begin < end:
+            out[row, begin - first[row] : end - first[row]] = signal[begin:end]

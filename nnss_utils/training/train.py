@@ -1,0 +1,247 @@
+"""Training: one loop for every network; an interrupted training resumes exactly (notebook 05_train)."""
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tqdm
+
+from nnss_utils.errors import InputError, progress_bar, tell
+from nnss_utils.instruments.pair import Pair
+from nnss_utils.model.model_file import TrainedModel, read_metadata, run_file, save_model
+from nnss_utils.model.networks import borrow_tables
+from nnss_utils.model.settings import Settings
+from nnss_utils.paths import RUNS, relative, training_lock, write_json
+from nnss_utils.provenance import commit, versions
+from nnss_utils.training.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
+from nnss_utils.training.dataset import Dataset
+from nnss_utils.training.loss_model import LossModel, prepare
+from nnss_utils.training.prefetch import WORKERS, batch_inputs, batches_ahead, on_device
+
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints at most
+CHECKPOINT_SHARE = 0.03  # of the time that writing them may take
+VALIDATION_STEPS = 50
+READ_STEPS = 10  # between two readings of the losses
+WARM_UP_STEPS = 30
+SLACK = 0.15  # share of the time by which steps may lag before the clock sets the learning rate
+DIVERGED = 100  # times the loss of the first steps
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
+
+
+class Probe(Protocol):
+    """A progress callback of a training (notebook.live.TrainingView); its time does not count as training's."""
+
+    def due(self, progress: Progress) -> bool:
+        """Return whether it is time to be called."""
+
+    def __call__(self, progress: Progress, model: TrainedModel) -> None:
+        """Look at the model as it is now."""
+
+
+def fingerprint(settings: Settings, pair: Pair) -> str:
+    """Return a digest of everything that decides what a training makes."""
+    return hashlib.sha256(json.dumps([settings.to_dict(), pair.digests], sort_keys=True).encode()).hexdigest()
+
+
+def is_trained(settings: Settings, pair: Pair) -> bool:
+    """Return whether the model of these settings and this pair exists already."""
+    path = run_file(settings.name)
+    return path.is_file() and read_metadata(path)["training"].get("fingerprint") == fingerprint(settings, pair)
+
+
+def learning_rate(settings: Settings, progress: Progress) -> float:
+    """Return the rate of the next step: a short warm-up, then half a cosine over the steps.
+
+    Only if the machine is so slow that time runs out first, by more than SLACK, the rate follows the clock; otherwise
+    the same parameters give the same network.
+    """
+    training = settings.training
+    time_done = progress.seconds / training.seconds
+    done = min(1.0, max(progress.step / training.steps, time_done - SLACK * (1 - time_done)))
+    warm_up = min(1.0, (progress.step + 1) / WARM_UP_STEPS)
+    return training.learning_rate * warm_up * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * done)))
+
+
+def train(pair: Pair, settings: Settings, probe: Probe | None = None) -> TrainedModel:
+    """Train a network on a pair, save it under data/runs/NAME and return it; `probe` changes nothing.
+
+    An interrupted training of the same settings and pair resumes. Raises `InputError` for a pair that can't teach, a
+    name that another process is training, and a training that diverges or can't be written (the last good checkpoint
+    is kept); raises KeyboardInterrupt after an interruption, with the checkpoint saved.
+    """
+    with training_lock(settings.name):
+        return _train(pair, settings, probe)
+
+
+def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
+    loss_model, dataset = prepare(pair, settings)
+    network, folder = loss_model.network, RUNS / settings.name
+    identity = fingerprint(settings, pair)
+    checkpoint = folder / f"checkpoint_{identity[:8]}.keras"
+    _check_room(folder, 4 * network.count_params())
+    progress = restore_checkpoint(checkpoint, network, loss_model.optimizer)
+    origin = {"fingerprint": identity, "made_with": {"versions": versions(), "commit": commit(), "data": pair.digests}}
+
+    def now() -> TrainedModel:
+        return trained_model(loss_model, dataset, pair, origin | _summary(progress, loss_model, pair))
+
+    def look(last: bool = False) -> None:
+        if probe is not None and (last or probe.due(progress)):
+            probe(progress, now())
+
+    def keep() -> None:
+        save_checkpoint(checkpoint, now(), loss_model.optimizer, progress)
+
+    _loop(loss_model, dataset, progress, keep, look)
+    look(last=True)
+    untrained = borrow_tables(network, {note.pitch for note in pair.notes}, *pair.pitches)
+    if untrained:
+        tell(f"the pair has no note of the pitches {', '.join(map(str, untrained))}: they sound like their neighbours")
+    model = now()
+    try:
+        write_json(folder / "training.json", {"settings": settings.to_dict(), **model.training, **curves(progress)})
+        save_model(run_file(settings.name), model)
+    except OSError as error:
+        kept = f"{relative(checkpoint)} is kept: " if checkpoint.is_file() else ""
+        raise InputError(
+            f"{relative(run_file(settings.name))} can't be written ({_reason(error)}); {kept}make room and run it again"
+        ) from None
+    checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def _reason(error: OSError) -> str:
+    """Return why something can't be written, in the system's words where it has some."""
+    return error.strerror or (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Raise `InputError` if a disk has no room for a model of `size` bytes; warn if it has none for checkpoints."""
+    free, needed = shutil.disk_usage(folder).free, 8 * size  # three times the model, twice while one is replaced
+    if free < 1.1 * size:
+        raise InputError(
+            f"{relative(folder)} has {free / 1e6:.0f} MB of room, the model alone needs {1.1 * size / 1e6:.0f} MB; "
+            "make room and run it again"
+        )
+    if free < needed:
+        tell(f"{relative(folder)} has {free / 1e6:.0f} MB of room; checkpoints and model may need {needed / 1e6:.0f} MB")
+
+
+def _summary(progress: Progress, loss_model: LossModel, pair: Pair) -> dict:
+    """Return the record of a training so far."""
+    return {
+        "steps": progress.step,
+        "seconds": round(progress.seconds, 1),
+        "parameters": loss_model.network.count_params(),
+        "train_loss": progress.train_loss[-1] if progress.train_loss else None,
+        "validation_loss": progress.validation[-1][1] if progress.validation else None,
+        "pair": pair.description,
+        "late": pair.offset,  # the name that models have had since format 1
+    }
+
+
+def trained_model(loss_model: LossModel, dataset: Dataset, pair: Pair, record: dict) -> TrainedModel:
+    """Return what a training made, ready to be used or saved; `record`: how it went."""
+    return TrainedModel(
+        loss_model.network, loss_model.settings, dataset.tuning, loss_model.output_scale, pair.instrument,
+        *pair.pitches, dataset.longest, record,
+    )  # fmt: skip
+
+
+def curves(progress: Progress) -> dict:
+    """Return the loss curves as lists for JSON."""
+    steps, values = zip(*progress.validation, strict=True) if progress.validation else ((), ())
+    return {"train_curve": progress.train_loss, "validation_curve": {"step": list(steps), "loss": list(values)}}
+
+
+def _loop(
+    loss_model: LossModel, dataset: Dataset, progress: Progress, keep: Callable[[], None], look: Callable[[], None]
+) -> None:
+    """Take steps until the settings' steps or seconds are done; `keep` writes a checkpoint, `look` calls the probe."""
+    settings = loss_model.settings
+    steps, seconds = settings.training.steps, settings.training.seconds
+    validation = on_device(dataset.validation_batch())
+    losses = []  # of the steps since they were last read
+    begun, before = time.monotonic(), progress.seconds
+    saved, cost = begun, 1 / 30
+    with (
+        interruptible() as interrupted,
+        ThreadPoolExecutor(WORKERS) as pool,
+        progress_bar(total=100, desc=f"training {settings.name}", unit="%", bar_format=BAR) as bar,
+    ):
+        batches = batches_ahead(pool, dataset, progress.step, steps, settings.training.echo)
+        while progress.step < steps and progress.seconds < seconds:
+            batch = next(batches)
+            loss_model.optimizer.learning_rate.assign(learning_rate(settings, progress))
+            losses.append(loss_model.step(batch))
+            progress.step += 1
+            progress.seconds = before + time.monotonic() - begun
+            last = progress.step >= steps or progress.seconds >= seconds
+            due = not last and time.monotonic() - saved > min(CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE)
+            if last or due or progress.step % READ_STEPS == 0:
+                _read(losses, progress, settings)
+                paused = time.monotonic()
+                look()
+                looked = time.monotonic() - paused
+                begun, saved = begun + looked, saved + looked
+            if validation and (last or progress.step % VALIDATION_STEPS == 0):
+                value = float(loss_model.test_on_batch(batch_inputs(validation), validation.target))
+                progress.validation.append((progress.step, value))
+            _show(bar, progress, settings)
+            stopped = interrupted.is_set() and not last
+            if due or stopped:
+                _read(losses, progress, settings)
+                saved = time.monotonic()
+                written = _try_to(keep)
+                cost = time.monotonic() - saved
+                saved += cost
+            if stopped:
+                bar.close()
+                kept = f"its checkpoint keeps step {progress.step}" if written else "its last checkpoint is kept"
+                tell(f"training {settings.name} interrupted; {kept}: run the same again to resume")
+                raise KeyboardInterrupt
+
+
+def _try_to(keep: Callable[[], None]) -> bool:
+    """Write a checkpoint and return whether it could be written; a full disk prints a warning, training continues."""
+    try:
+        keep()
+    except OSError as error:
+        tell(f"the checkpoint can't be written ({_reason(error)}): training continues without it; make room")
+        return False
+    return True
+
+
+def _read(losses: list, progress: Progress, settings: Settings) -> None:
+    """Move the losses of the last steps from the device to `progress`; raises `InputError` if they diverge."""
+    for loss in map(float, losses):
+        if not math.isfinite(loss):
+            _diverged(progress, settings, "is not a number")
+        progress.train_loss.append(loss)
+    losses.clear()
+    first, latest = progress.train_loss[:READ_STEPS], progress.train_loss[-VALIDATION_STEPS:]
+    if len(progress.train_loss) > VALIDATION_STEPS and np.mean(latest) > DIVERGED * np.median(first):
+        _diverged(progress, settings, f"rose from {np.median(first):.3g} to {np.mean(latest):.3g}")
+
+
+def _diverged(progress: Progress, settings: Settings, how: str) -> None:
+    raise InputError(
+        f"training of {settings.name} diverged at step {len(progress.train_loss)}: its loss {how}; the last good "
+        f"checkpoint is kept; give a learning_rate below {settings.training.learning_rate:g}"
+    )
+
+
+def _show(bar: tqdm.tqdm, progress: Progress, settings: Settings) -> None:
+    """Update the progress bar, a few times a second."""
+    done = max(progress.step / settings.training.steps, progress.seconds / settings.training.seconds)
+    validation = f" validation {progress.validation[-1][1]:.5f}" if progress.validation else ""
+    loss = f" loss {progress.train_loss[-1]:.5f}" if progress.train_loss else ""
+    bar.set_postfix_str(f"step {progress.step}{loss}{validation}", refresh=False)
+    bar.update(min(100.0, 100 * done) - bar.n)
