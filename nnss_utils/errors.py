@@ -74,7 +74,7 @@ def papermill_terminal() -> TextIO | None:
     if not type(sys.stderr).__module__.startswith("ipykernel") or in_page():
         return None
     try:
-        return open(sys.stderr.fileno(), "w", closefd=False)  # noqa: SIM115, PTH123
+        return open(sys.stderr.fileno(), "w", closefd=False)
     except (io.UnsupportedOperation, OSError):
         return None
 

@@ -154,7 +154,9 @@ def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list
     Returns the notes sorted by start, and how many are left out for each reason.
     """
     held: dict[tuple, deque[tuple[float, int]]] = defaultdict(deque)  # (channel, pitch, track): (start, velocity)
-    pedalled: dict[int, dict[tuple, list[tuple[float, int]]]] = defaultdict(dict)  # by channel: released keys that the pedal holds
+    pedalled: dict[int, dict[tuple, list[tuple[float, int]]]] = defaultdict(
+        dict
+    )  # by channel: released keys that the pedal holds
     pedal: dict[int, bool] = defaultdict(bool)
     notes: list[Note] = []
     left_out = {DRUMS: 0, NO_LENGTH: 0}

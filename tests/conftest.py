@@ -7,18 +7,18 @@ os.environ["NNSS_HOME"] = tempfile.mkdtemp(prefix="nnss-tests-")  # before nnss_
 
 import pytest
 
-from nnss_utils.config import Settings, make_settings
-from nnss_utils.instrument import SampledPiano
-from nnss_utils.modelfile import TrainedModel
-from nnss_utils.pair import Pair, make_pair
+from nnss_utils.instruments.pair import Pair, make_pair
+from nnss_utils.instruments.steinway import Steinway
+from nnss_utils.model.model_file import TrainedModel
+from nnss_utils.model.settings import Settings, make_settings
 from nnss_utils.scores import scale_sequence
-from nnss_utils.training import train
+from nnss_utils.training.train import train
 
 
 @pytest.fixture(scope="session")
-def piano() -> SampledPiano:
+def piano() -> Steinway:
     """The default instrument, fetched if it is not there."""
-    return SampledPiano()
+    return Steinway()
 
 
 @pytest.fixture(scope="session")

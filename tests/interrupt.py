@@ -19,21 +19,21 @@ SETTINGS = {"units": 12, "batch": 20, "frames": 8, "holdout": 0.1}
 
 def train(name: str, steps: int, checkpoint_seconds: float, largest_file: int = 0) -> None:
     """Train under a name; checkpoint_seconds 0: after every step; largest_file: bytes that a file may have."""
-    from nnss_utils import training
-    from nnss_utils.config import make_settings
     from nnss_utils.errors import InputError
-    from nnss_utils.instrument import SampledPiano
-    from nnss_utils.pair import make_pair
+    from nnss_utils.instruments.pair import make_pair
+    from nnss_utils.instruments.steinway import Steinway
+    from nnss_utils.model.settings import make_settings
     from nnss_utils.scores import scale_sequence
+    from nnss_utils.training import train
 
-    training.CHECKPOINT_SECONDS = checkpoint_seconds
-    pair = make_pair(scale_sequence(60, 64, repetitions=1, longest=0.5, sustained=0), SampledPiano())
+    train.CHECKPOINT_SECONDS = checkpoint_seconds
+    pair = make_pair(scale_sequence(60, 64, repetitions=1, longest=0.5, sustained=0), Steinway())
     if largest_file:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     try:
-        training.train(pair, make_settings(name=name, steps=steps, **SETTINGS))
+        train.train(pair, make_settings(name=name, steps=steps, **SETTINGS))
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -71,7 +71,7 @@ def kill_and_resume(home: Path, name: str, steps: int, kills: int, seed: int = 0
 
     Raises AssertionError unless after every kill the last whole checkpoint can be loaded as a model.
     """
-    from nnss_utils.modelfile import load_model
+    from nnss_utils.model.model_file import load_model
 
     chance, seen = random.Random(seed), {"kills": 0, "while a checkpoint was written": 0, "checkpoints that play": 0}
     while seen["kills"] < kills:

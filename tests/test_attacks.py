@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nnss_utils import attacks
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.evaluation import transients
 from nnss_utils.midi import Note
-from nnss_utils.spectral import SAMPLE_RATE
 
 
 def burst(rise: float, silence: float = 0.1, seconds: float = 0.3) -> np.ndarray:
@@ -17,14 +17,14 @@ def burst(rise: float, silence: float = 0.1, seconds: float = 0.3) -> np.ndarray
 
 @pytest.mark.parametrize("rise", [0.005, 0.02, 0.05])
 def test_the_rise_of_a_straight_line_is_eight_tenths_of_it(rise):
-    assert attacks.attack_seconds(burst(rise), 0.1) == pytest.approx(0.8 * rise, rel=0.1, abs=0.001)
+    assert transients.attack_seconds(burst(rise), 0.1) == pytest.approx(0.8 * rise, rel=0.1, abs=0.001)
 
 
 def test_pre_echo_is_the_energy_before_over_that_after():
     sound = np.ones(SAMPLE_RATE)
     sound[: SAMPLE_RATE // 2] = 0.1
-    assert attacks.pre_onset_db(sound, np.array([0.5])) == pytest.approx(-20)
-    assert attacks.pre_onset_db(burst(0.01), np.array([0.1])) == -200
+    assert transients.pre_onset_db(sound, np.array([0.5])) == pytest.approx(-20)
+    assert transients.pre_onset_db(burst(0.01), np.array([0.1])) == -200
 
 
 def test_strikes_that_are_alike_have_no_variance_and_noise_has_its_own():
@@ -34,21 +34,21 @@ def test_strikes_that_are_alike_have_no_variance_and_noise_has_its_own():
     for onset in onsets:
         first = round(onset * SAMPLE_RATE)
         sound[first : first + 9000] += burst(0.01, 0.0)[:9000]
-    assert attacks.repetition_db(sound, onsets) == -200
+    assert transients.repetition_db(sound, onsets) == -200
     level = np.sqrt(np.mean(burst(0.01, 0.0)[:4410] ** 2))
     noisy = sound + 0.1 * level * rng.standard_normal(len(sound))
-    assert attacks.repetition_db(noisy, onsets) == pytest.approx(-20 + 10 * np.log10(2 / 3), abs=0.5)
+    assert transients.repetition_db(noisy, onsets) == pytest.approx(-20 + 10 * np.log10(2 / 3), abs=0.5)
 
 
 def test_the_thump_stays_put_on_a_piano_and_moves_in_a_sampler(piano):
-    panel = attacks.attack_panel(piano.render, [48, 60, 72])
+    panel = transients.attack_panel(piano.render, [48, 60, 72])
     assert panel["thump_semitones"] == 0 and panel["pre_onset_db"] == -200 and panel["repetition_db"] == -200
-    sampler = attacks.attack_panel(attacks.sparse_sampler(piano.render), [48, 60, 72])
+    sampler = transients.attack_panel(transients.sparse_sampler(piano.render), [48, 60, 72])
     assert sampler["thump_semitones"] == pytest.approx(3, abs=0.5)
 
 
 def test_a_sparse_sampler_plays_the_right_pitches_at_the_right_time(piano):
-    play = attacks.sparse_sampler(piano.render)
+    play = transients.sparse_sampler(piano.render)
     sound = play([Note(0.0, 0.5, 60), Note(1.0, 1.5, 69)])
     np.testing.assert_allclose(sound[:20000], piano.render([Note(0.0, 0.5, 60)])[:20000], atol=1e-6)
     part = sound[SAMPLE_RATE + 4096 :][:16384] * np.hanning(16384)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import small_settings
 
-from nnss_utils import training
 from nnss_utils.midi import Note
 from nnss_utils.paths import ROOT
-from nnss_utils.synthesis import render
+from nnss_utils.synthesis.render import render
+from nnss_utils.training import train
 
 OTHERS = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
 
@@ -30,7 +30,7 @@ audio = sum(np.where(time >= n.start, 0.3 * np.sin(2 * np.pi * 440 * 2 ** ((n.pi
 for name, sizes in (("mask_keyed", (8, 10, 4)), ("mask_blstm", (8, 8, 8))):
     settings = make_settings(architecture=name, name=name, steps=12, holdout=0.0, seconds=500,
                              **dict(zip(("units", "batch", "frames"), sizes)))
-    model = training.train(Pair(notes, audio, "sines", "sines"), settings)
+    model = train.train(Pair(notes, audio, "sines", "sines"), settings)
     sound = render([Note(0.0, 0.3, 62)], model, progress=False)
     assert np.isfinite(sound).all() and np.abs(sound).max() > 0 and np.isfinite(model.training["train_loss"])
 print("backend", keras.backend.backend())
@@ -47,8 +47,8 @@ def test_a_second_backend_trains_and_renders(tmp_path):
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_and_keeps_weights_as_float32(pair, precision):
-    model = training.train(pair, small_settings(name=precision, precision=precision, steps=20))
-    exact = training.train(pair, small_settings(name="exact", steps=20))
+    model = train.train(pair, small_settings(name=precision, precision=precision, steps=20))
+    exact = train.train(pair, small_settings(name="exact", steps=20))
     assert {weight.dtype for weight in model.network.trainable_weights} == {"float32"}
     assert any(layer.compute_dtype == precision.removeprefix("mixed_") for layer in model.network.layers)
     assert model.training["train_loss"] == pytest.approx(exact.training["train_loss"], rel=0.05)

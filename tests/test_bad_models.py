@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import pytest
 
-from nnss_utils import modelfile
 from nnss_utils.errors import InputError
-from nnss_utils.modelfile import load_model, save_model
+from nnss_utils.model import model_file
+from nnss_utils.model.model_file import load_model, save_model
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -214,7 +214,7 @@ def test_a_missing_member_is_missed(members, tmp_path, name):
 
 
 def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(members, tmp_path, monkeypatch):
-    monkeypatch.setattr(modelfile, "MOST_BYTES", 1000)
+    monkeypatch.setattr(model_file, "MOST_BYTES", 1000)
     refused(packed(tmp_path / "bomb.keras", members), "unpacks to more than")
 
 
@@ -240,7 +240,7 @@ def test_truncated_and_mutated_files_are_refused_or_the_same(model, members, tmp
 
 def test_no_code_asks_for_pickles_or_unsafe_models():
     """Every .npy and .npz is read without pickles, every Keras file without code, and no pickle is written."""
-    sources = [*ROOT.glob("nnss_utils/*.py"), *ROOT.glob("notebooks/*.ipynb"), ROOT / "README.md"]
+    sources = [*(ROOT / "nnss_utils").rglob("*.py"), *ROOT.glob("notebooks/*.ipynb"), ROOT / "README.md"]
     for path in sources:
         text = path.read_text()
         for forbidden in (r"import pickle", r"\bpickle\.", r"allow_pickle=True", r"safe_mode=False", r"joblib|dill\b",

@@ -5,10 +5,12 @@ import json
 import keras
 import pytest
 
-from nnss_utils import bench_training, benchmark, charts, features, readme
-from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
-from nnss_utils.models import mask_dense, mask_keyed
+from nnss_utils.maintenance import bench_training, benchmarks, tables
+from nnss_utils.model import time_basis
+from nnss_utils.model.networks import mask_dense, mask_keyed
+from nnss_utils.model.settings import make_settings
+from nnss_utils.notebook import charts
 from nnss_utils.paths import read_json
 
 
@@ -22,12 +24,12 @@ def test_a_networks_operations_and_bytes():
     settings = make_settings(architecture="mask_dense", units=16, layers=2, frame_length=128, frame_step=16)
     network = mask_dense(2, 16, 64)
     operations, moved = bench_training.network_work(network, "mask_dense", settings)
-    assert operations == 6 * ((64 + features.COUNT) * 16 + 16 * 16 + 16 * 4 * 64)
+    assert operations == 6 * ((64 + time_basis.FEATURES) * 16 + 16 * 16 + 16 * 4 * 64)
     assert moved == 36 * network.count_params() + 4 * 24 * 64 * 1024
     keyed = make_settings(units=5, frame_length=128, frame_step=16)
     operations, _ = bench_training.network_work(mask_keyed(1, 5, 64), "mask_keyed", keyed)
     kernels = [w.shape for w in mask_keyed(1, 5, 64).weights if w.path.endswith("kernel")]
-    own_curves, masks = features.SINCE_ON.count * 2 * 5, 5 * 2 * 64
+    own_curves, masks = time_basis.SINCE_ON.count * 2 * 5, 5 * 2 * 64
     assert operations == 6 * (sum(rows * columns for rows, columns in kernels) + own_curves + masks)
 
 
@@ -36,11 +38,11 @@ def test_ceilings_are_measured():
 
 
 def test_the_table_tells_what_was_measured_and_the_picture_has_it():
-    result = read_json(readme.SPEED)
-    assert set(result["parts"]) == set(benchmark.PARTS) and result["minutes"] < 10
-    table = benchmark.table(result)
+    result = read_json(tables.SPEED)
+    assert set(result["parts"]) == set(benchmarks.PARTS) and result["minutes"] < 10
+    table = benchmarks.table(result)
     assert table.count("\n") > 20 and f"{result['parts']['lstm_256']['ratio']:.2f} times" in table
-    few = benchmark.table({"parts": {"lstm_256": result["parts"]["lstm_256"]}})
+    few = benchmarks.table({"parts": {"lstm_256": result["parts"]["lstm_256"]}})
     assert "1000" not in few and few.count("BLSTM of 256") == 3
     _, axes = charts.benchmark(result)
     assert axes.shape == (2, 2) and len(axes[0, 0].patches) == 6
@@ -48,13 +50,13 @@ def test_the_table_tells_what_was_measured_and_the_picture_has_it():
 
 
 def test_a_part_runs_in_a_process_of_its_own(monkeypatch):
-    monkeypatch.setitem(benchmark.PARTS, "pid", ("benchmark", "machine", ()))
-    assert benchmark.measure("pid") == json.loads(json.dumps(benchmark.machine()))
-    monkeypatch.setitem(benchmark.PARTS, "broken", ("benchmark", "nothing", ()))
+    monkeypatch.setitem(benchmarks.PARTS, "pid", ("benchmarks", "machine", ()))
+    assert benchmarks.measure("pid") == json.loads(json.dumps(benchmarks.machine()))
+    monkeypatch.setitem(benchmarks.PARTS, "broken", ("benchmarks", "nothing", ()))
     with pytest.raises(InputError, match="broken of the benchmark failed: AttributeError"):
-        benchmark.measure("broken")
+        benchmarks.measure("broken")
     with pytest.raises(InputError, match="no part nobody"):
-        benchmark.main(["nobody"])
+        benchmarks.main(["nobody"])
 
 
 def test_a_long_pair_has_its_length(tmp_path):

@@ -34,7 +34,7 @@ from browser import (
 from prepare_notebooks import fast_parameters
 
 from nnss_utils.midi import Note, read_midi, write_midi
-from nnss_utils.modelfile import PRETRAINED, load_model, save_model
+from nnss_utils.model.model_file import PRETRAINED, load_model, save_model
 from nnss_utils.paths import read_json, write_json
 
 pytestmark = [
@@ -411,7 +411,7 @@ def test_the_app_plays_and_survives_whatever_is_dropped_on_it(chromium, app, tmp
     errors = Errors(page)
     page.goto(f"{address}/?token={token}", timeout=120_000)
     page.wait_for_selector(".nnss-piano", timeout=120_000)
-    assert "desk.Desk(" not in page.content() and "import" not in page.inner_text("body")  # no code
+    assert "App(" not in page.content() and "import" not in page.inner_text("body")  # no code
     keep_figures("piano_in_app_ms", play_the_piano(page))
     show_all(page)
     play_a_midi_keyboard(page)

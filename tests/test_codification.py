@@ -5,14 +5,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnss_utils import codification
-from nnss_utils.codification import ToneTable, codify, codify_mix, harmonic_tone, inharmonic, release_fade, two_sines
-from nnss_utils.config import Codification
-from nnss_utils.midi import Note
-from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.tuning import Tuning, equal_temperament, partial_frequencies
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.evaluation import piece
+from nnss_utils.evaluation.piece import codify_mix
+from nnss_utils.instruments.tuning import Tuning, partial_frequencies
+from nnss_utils.midi import Note, midi_to_hz
+from nnss_utils.model.codification import (
+    Codification,
+    ToneTable,
+    codify,
+    harmonic_tone,
+    inharmonic,
+    release_fade,
+    two_sines,
+)
 
-TUNING = Tuning(58, tuple(equal_temperament(p) for p in range(58, 65)), (3e-4,) * 7, ((),) * 7)
+TUNING = Tuning(58, tuple(midi_to_hz(p) for p in range(58, 65)), (3e-4,) * 7, ((),) * 7)
 
 
 def test_two_sines_are_the_seeds_formula():
@@ -150,7 +158,7 @@ def test_nothing_is_heard_beyond_a_stretch_and_its_release():
 def test_a_mix_in_stretches_is_the_mix(monkeypatch):
     notes = [Note(0.0, 0.2, 60), Note(0.1, 0.5, 64)]
     whole = codify(notes, 30_000, Codification(), TUNING).sum(axis=0)
-    monkeypatch.setattr(codification, "_STRETCH", 7000)
+    monkeypatch.setattr(piece, "_STRETCH", 7000)
     np.testing.assert_allclose(codify_mix(notes, 30_000, Codification(), TUNING), whole, atol=1e-5)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError, check_flag
+from nnss_utils.model.settings import make_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from nnss_utils import charts, diagrams, evaluation, plots
+from nnss_utils import paths, scores
 from nnss_utils.errors import InputError
-from nnss_utils.metrics import measure
+from nnss_utils.evaluation import baselines
+from nnss_utils.evaluation import piece as evaluation
+from nnss_utils.evaluation.metrics import measure
 from nnss_utils.midi import Note, write_midi
-from nnss_utils.modelfile import TrainedModel
+from nnss_utils.model.model_file import TrainedModel
+from nnss_utils.notebook import charts, diagrams, plots
 
 SPECIFIED = {
     "correlation", "snr_db", "bandwidth_hz", "bands", "attack_lsd_db", "sustain_lsd_db", "multi_scale_loss", "seconds",
@@ -33,7 +36,7 @@ def test_a_piece_on_disk(model, midi, piano):
     played = piano.render(NOTES)
     np.testing.assert_allclose(sounds["target"][0][: len(played)], played, atol=1e-7)
 
-    references = evaluation.measure_references(piece, evaluation.reference_sounds(piece))
+    references = baselines.measure_sounds(piece, baselines.baseline_sounds(piece))
     assert len(references) == 4 and references["silence"]["snr_db"] == pytest.approx(0)
     result = evaluation.evaluate(piece, model, references)
     written = json.loads(evaluation.result_file("my_piece").read_text())
@@ -66,13 +69,13 @@ def test_a_model_of_a_recording_renders_and_says_what_is_missing(model, midi):
     own = TrainedModel(**{**vars(model), "instrument": "own recording mine.wav"})
     with pytest.raises(InputError, match=r"prediction\.wav is ready.*give wav=PATH"):
         evaluation.make_piece(midi, own, "own")
-    assert (evaluation.RENDERS / "own" / "prediction.wav").is_file()
+    assert (paths.RENDERS / "own" / "prediction.wav").is_file()
 
 
 def test_scores_by_name_and_bad_names(model):
-    assert len(evaluation.read_notes("bwv847_fugue")) == 20
+    assert len(scores.read_notes("bwv847_fugue")) == 20
     with pytest.raises(InputError, match="does not exist"):
-        evaluation.read_notes("bwv999")
+        scores.read_notes("bwv999")
     for name in ("../x", "a/b", "..", 7):
         with pytest.raises(InputError, match="name"):
             evaluation.piece_name("a.mid", name)
@@ -82,7 +85,7 @@ def test_scores_by_name_and_bad_names(model):
 def test_pieces_outside_the_trained_range_leave_nothing_behind(model):
     with pytest.raises(InputError, match=r"outside 60\.\.64"):
         evaluation.make_piece("bwv847_fugue", model, "nothing")
-    assert not (evaluation.RENDERS / "nothing").exists()
+    assert not (paths.RENDERS / "nothing").exists()
 
 
 def test_every_figure_has_content(model, midi, tmp_path):

@@ -7,29 +7,34 @@ import keras
 import numpy as np
 import pytest
 
-from nnss_utils import alternatives, evaluation, features, metrics, models, pieces, run
-from nnss_utils.codification import ToneTable
-from nnss_utils.config import make_settings
+from nnss_utils import scores
 from nnss_utils.errors import InputError
+from nnss_utils.evaluation import baselines, metrics, test_set
+from nnss_utils.evaluation import piece as evaluation
+from nnss_utils.instruments.tuning import estimate_tuning
+from nnss_utils.maintenance import pretrained
+from nnss_utils.maintenance.pretrained import save_small_model
 from nnss_utils.midi import Note, read_midi, samples_of, write_midi
-from nnss_utils.modelfile import PRETRAINED, load_model, save_model, save_small_model
+from nnss_utils.model import networks, time_basis
+from nnss_utils.model.codification import ToneTable
+from nnss_utils.model.inputs import impulse_channel
+from nnss_utils.model.model_file import PRETRAINED, load_model, save_model
+from nnss_utils.model.settings import make_settings
 from nnss_utils.paths import ROOT, read_json
-from nnss_utils.sampling import PairSampler
 from nnss_utils.scores import PRELUDE_TEMPO, bwv847_fugue, scale_sequence
-from nnss_utils.synthesis import render
-from nnss_utils.tuning import estimate_tuning
-from nnss_utils.voices import impulse_channel
+from nnss_utils.synthesis.render import render
+from nnss_utils.training.dataset import make_dataset
 
 TARGETS = {"correlation": 0.995, "snr_db": 20, "octave_snr_db": 10}
 
 
 def test_a_keyed_mask_is_curves_times_gate_weighed_by_the_keys_table():
     """The network against its formula in NumPy, with random weights."""
-    network = models.mask_keyed(1, 6, 16)
+    network = networks.mask_keyed(1, 6, 16)
     rng = np.random.default_rng(0)
     network.set_weights([rng.standard_normal(w.shape).astype(np.float32) * 0.3 for w in network.get_weights()])
     w = {weight.path: weight.numpy() for weight in network.weights}
-    on, rest = rng.random((2, 3, features.SINCE_ON.count)), rng.random((2, 3, features.SINCE_OFF.count + 1))
+    on, rest = rng.random((2, 3, time_basis.SINCE_ON.count)), rng.random((2, 3, time_basis.SINCE_OFF.count + 1))
     note, pitch = np.concatenate([on, rest], axis=-1).astype(np.float32), np.array([[60] * 3, [61] * 3], np.int32)
     got = keras.ops.convert_to_numpy(network([np.zeros((2, 3, 16), np.float32), note, pitch]))
 
@@ -37,7 +42,7 @@ def test_a_keyed_mask_is_curves_times_gate_weighed_by_the_keys_table():
     x = np.concatenate([rest, w["key/embeddings"][pitch]], axis=-1) @ w[hidden] + w[hidden.replace("kernel", "bias")]
     x = keras.ops.convert_to_numpy(keras.activations.gelu(x))
     gate = np.concatenate([rest, x], axis=-1) @ w["gate/kernel"] + w["gate/bias"]
-    own = w["own_curves/embeddings"][pitch[:, 0]].reshape(2, features.SINCE_ON.count, 12)
+    own = w["own_curves/embeddings"][pitch[:, 0]].reshape(2, time_basis.SINCE_ON.count, 12)
     curves = (on @ w["curves/kernel"] + w["curves/bias"] + on @ own) * gate
     tones, split, parts = 2, 3, []
     for name, first, last in (("tone", 0, tones), ("impulse", tones, 6)):
@@ -54,7 +59,7 @@ def test_a_key_that_was_never_trained_sounds_after_its_neighbour(model):
     true = render([Note(0.0, 0.5, 62)], model, progress=False)
     network = keras.models.clone_model(model.network)
     network.set_weights(model.network.get_weights())
-    assert models.borrow_tables(network, {60, 61, 64}, 60, 64) == [62, 63]
+    assert networks.borrow_tables(network, {60, 61, 64}, 60, 64) == [62, 63]
     lent = render([Note(0.0, 0.5, 62)], dataclasses.replace(model, network=network), progress=False)
     assert 0.3 < np.linalg.norm(lent) / np.linalg.norm(true) < 3
     peaks = [np.argmax(np.abs(np.fft.rfft(x[:16384] * np.hanning(16384)))[:160]) for x in (true, lent)]
@@ -62,7 +67,7 @@ def test_a_key_that_was_never_trained_sounds_after_its_neighbour(model):
     kept = {w.path: w.numpy() for w in network.weights}
     for weight in model.network.weights:
         np.testing.assert_array_equal(weight.numpy()[:62], kept[weight.path][:62])
-    assert not models.borrow_tables(network, set(range(60, 65)), 60, 64)
+    assert not networks.borrow_tables(network, set(range(60, 65)), 60, 64)
 
 
 def test_a_small_file_is_a_quarter_and_sounds_the_same(model, tmp_path):
@@ -105,7 +110,7 @@ def test_a_tone_can_have_fewer_partials_or_none(pair):
 
 def test_frames_on_a_grid_start_on_it(pair):
     settings = make_settings(batch=16, frames=4, grid=256)
-    draw = PairSampler(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
+    draw = make_dataset(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
     assert not np.any(draw.positions(0) % 256)
 
 
@@ -130,31 +135,31 @@ def test_the_error_of_a_stretch_is_seen_in_its_octave_and_time():
 
 
 def test_pieces_are_measured_and_the_worst_counts(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(pieces, "FOLDER", tmp_path / "pieces")
+    monkeypatch.setattr(test_set, "FOLDER", tmp_path / "pieces")
     for name, pitch in (("one", 62), ("two", 64)):
         write_midi(tmp_path / f"{name}.mid", [Note(0.0, 0.4, pitch), Note(0.5, 0.9, pitch - 1)])
-    result = pieces.measure_pieces(model, [str(tmp_path / "one.mid"), str(tmp_path / "two.mid")])
+    result = test_set.measure_pieces(model, [str(tmp_path / "one.mid"), str(tmp_path / "two.mid")])
     rows = result["pieces"]
-    assert set(rows) == {"one", "two"} and read_json(pieces.result_file(model.name)) == result
+    assert set(rows) == {"one", "two"} and read_json(test_set.result_file(model.name)) == result
     assert result["worst"]["snr_db"] == min(row["snr_db"] for row in rows.values())
     assert all(row["limit_hz"] >= row["bandwidth_hz"] for row in rows.values())
     assert result["worst"]["attack_ratio"] == max(
         row["attack_lsd_db"] / row["griffin_lim"]["attack_lsd_db"] for row in rows.values()
     )
-    monkeypatch.setattr(metrics, "griffin_lim", None)  # not made a second time
-    assert pieces.measure_pieces(model, [str(tmp_path / "one.mid")])["pieces"]["one"]["griffin_lim"]
+    monkeypatch.setattr(test_set, "griffin_lim", None)  # not made a second time
+    assert test_set.measure_pieces(model, [str(tmp_path / "one.mid")])["pieces"]["one"]["griffin_lim"]
     with pytest.raises(InputError, match="usage"):
-        pieces.main([])
+        test_set.main([])
 
 
 def test_the_alternatives_are_compared_in_one_run(model, tmp_path):
     write_midi(tmp_path / "a.mid", [Note(0.0, 0.4, 60), Note(0.3, 0.9, 64)])
     piece = evaluation.make_piece(str(tmp_path / "a.mid"), model)
-    rows = alternatives.compare(piece, model, model.name)
+    rows = baselines.measure_alternatives(piece, model, model.name)
     assert rows["sampler, the same recordings"]["correlation"] == pytest.approx(1)
     assert rows["codification alone"]["correlation"] < rows["network"]["correlation"]
     assert all(row["megabytes"] > 0 and row["times_real_time"] > 0 for row in rows.values())
-    assert alternatives.table(rows).count("\n") == len(rows) + 1
+    assert baselines.alternatives_table(rows).count("\n") == len(rows) + 1
 
 
 def test_the_shipped_model_is_small_and_says_how_it_was_made():
@@ -194,7 +199,7 @@ def test_make_run_passes_on_what_is_chosen():
 
 def test_the_shipped_model_renders_any_file_at_once(tmp_path, capsys):
     write_midi(tmp_path / "mine.mid", [Note(0.0, 0.3, 60, 40), Note(0.2, 0.8, 67, 110)])
-    run.main(["--pretrained", str(tmp_path / "mine.mid")])
+    pretrained.main(["--pretrained", str(tmp_path / "mine.mid")])
     said = capsys.readouterr().out
     assert "prediction.wav" in said and "data/runs" not in said.split("mine: network")[0]
     result = read_json(evaluation.result_file("mine"))
@@ -202,10 +207,10 @@ def test_the_shipped_model_renders_any_file_at_once(tmp_path, capsys):
 
 
 def test_a_scores_velocity_can_be_chosen():
-    assert {n.velocity for n in evaluation.read_notes("bwv847_fugue@64")} == {64}
+    assert {n.velocity for n in scores.read_notes("bwv847_fugue@64")} == {64}
     for bad in ("bwv847_fugue@0", "bwv847_fugue@loud"):
         with pytest.raises(InputError, match="velocity"):
-            evaluation.read_notes(bad)
+            scores.read_notes(bad)
 
 
 def test_the_pedalled_prelude_holds_its_notes_to_the_half_bar():

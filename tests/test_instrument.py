@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
-from nnss_utils.instrument import load_instrument, on_grid, release_curve, velocity_gain
-from nnss_utils.midi import Note, samples_of
-from nnss_utils.pair import make_pair
-from nnss_utils.samples import equalising_gains, fade_into_silence, rms_db
+from nnss_utils.instruments.base import on_grid, velocity_gain
+from nnss_utils.instruments.load import load_instrument
+from nnss_utils.instruments.pair import make_pair
+from nnss_utils.instruments.steinway import equalizing_gains, fade_into_silence, release_curve, rms_db
+from nnss_utils.instruments.tuning import estimate_tuning
+from nnss_utils.midi import Note, midi_to_hz, samples_of
 from nnss_utils.scores import scale_sequence
-from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.tuning import equal_temperament, estimate_tuning
 
 FONT = Path(os.environ.get("NNSS_SOUNDFONT", "/usr/share/sounds/sf2/FluidR3_GM.sf2"))
 
@@ -35,7 +36,7 @@ def test_all_88_keys_sound_at_their_pitch(piano):
     notes = scale_sequence(21, 108, repetitions=1, shortest=1.0, longest=1.0, sustained=0)
     pair = make_pair(notes, piano)
     tuning = estimate_tuning(pair.audio, pair.notes, 21, 108)
-    cents = 1200 * np.log2(np.array(tuning.f0) / equal_temperament(np.arange(21, 109)))
+    cents = 1200 * np.log2(np.array(tuning.f0) / midi_to_hz(np.arange(21, 109)))
     assert max(np.abs(cents)) < 60 and max(np.abs(cents[:75])) < 30  # the treble of a piano is stretched
 
 
@@ -57,7 +58,7 @@ def test_noise_is_faded_and_the_attack_left_alone():
 
 def test_equalising_brings_levels_to_a_smooth_curve():
     levels = -30 + 3 * np.random.default_rng(0).standard_normal(88)
-    after = levels + 20 * np.log10(equalising_gains(levels))
+    after = levels + 20 * np.log10(equalizing_gains(levels))
     assert np.abs(np.diff(after)).max() < 0.5
 
 

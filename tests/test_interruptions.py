@@ -8,11 +8,10 @@ import interrupt
 import numpy as np
 import pytest
 
-from nnss_utils import modelfile
-from nnss_utils.checkpoint import only_one
 from nnss_utils.errors import InputError
-from nnss_utils.modelfile import load_model
-from nnss_utils.paths import read_json
+from nnss_utils.model import model_file
+from nnss_utils.model.model_file import load_model
+from nnss_utils.paths import read_json, training_lock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 STEPS = 60
@@ -81,16 +80,16 @@ def test_two_trainings_of_one_name_are_one_and_an_unfinished_one_can_be_heard(ho
     second = interrupt.start(home, "both", STEPS)
     _, errors = second.communicate()
     assert second.returncode == 1
-    assert "a training called 'both' is at work" in errors.splitlines()[-1] and first.poll() is None
+    assert "another process is training 'both'" in errors.splitlines()[-1] and first.poll() is None
     first.kill()
     first.communicate()
-    monkeypatch.setattr(modelfile, "RUNS", home / "data" / "runs")
+    monkeypatch.setattr(model_file, "RUNS", home / "data" / "runs")
     assert load_model("both").training["steps"] >= 1
     assert "the training of both has not ended" in capsys.readouterr().out
-    with only_one("both"):  # what a killed one held is free
-        with pytest.raises(InputError, match="a training called 'both' is at work"), only_one("both"):
+    with training_lock("both"):  # what a killed one held is free
+        with pytest.raises(InputError, match="another process is training 'both'"), training_lock("both"):
             pass
-        with only_one("another"):
+        with training_lock("another"):
             pass
 
 
@@ -103,14 +102,14 @@ def test_a_kernel_interrupted_and_restarted_goes_on(home, monkeypatch):
 import sys
 sys.path.insert(0, {str(interrupt.Path(interrupt.__file__).parent)!r})
 import interrupt
-from nnss_utils import training
-from nnss_utils.config import make_settings
-from nnss_utils.instrument import SampledPiano
-from nnss_utils.pair import make_pair
+from nnss_utils.instruments.pair import make_pair
+from nnss_utils.instruments.steinway import Steinway
+from nnss_utils.model.settings import make_settings
 from nnss_utils.scores import scale_sequence
-pair = make_pair(scale_sequence(60, 64, repetitions=1, longest=0.5, sustained=0), SampledPiano())
-training.CHECKPOINT_SECONDS = 0
-training.train(pair, make_settings(name="kernel", steps={STEPS}, **interrupt.SETTINGS))
+from nnss_utils.training import train
+pair = make_pair(scale_sequence(60, 64, repetitions=1, longest=0.5, sustained=0), Steinway())
+train.CHECKPOINT_SECONDS = 0
+train.train(pair, make_settings(name="kernel", steps={STEPS}, **interrupt.SETTINGS))
 """
     path = home / "data" / "runs" / "kernel"
     try:

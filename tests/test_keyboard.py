@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from nnss_utils import keyboard
-from nnss_utils.keyboard import Piano, Take
+from nnss_utils import SAMPLE_RATE
 from nnss_utils.midi import Note, read_midi, write_midi
-from nnss_utils.player import VoicePlayer
-from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils.notebook import keyboard
+from nnss_utils.notebook.keyboard import Piano, Take
+from nnss_utils.synthesis.voice import VoiceRenderer
 
 
 class Page:
     """A page that sends and keeps what comes back."""
 
-    def __init__(self, player) -> None:
-        self.piano = Piano(player)
+    def __init__(self, renderer) -> None:
+        self.piano = Piano(renderer)
         self.got: list[tuple[dict, list]] = []
         self.piano.send = lambda content, buffers=None: self.got.append((content, buffers))
 
@@ -25,27 +25,27 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def player(model):
-    return VoicePlayer(model)
+def renderer(model):
+    return VoiceRenderer(model)
 
 
 @pytest.fixture
-def page(player):
-    return Page(player)
+def page(renderer):
+    return Page(renderer)
 
 
 def floats(answer) -> np.ndarray:
     return np.frombuffer(answer[1][0], np.float32)
 
 
-def test_pieces_and_tail_are_the_note_that_a_piece_would_have(page, player):
+def test_pieces_and_tail_are_the_note_that_a_piece_would_have(page, renderer):
     first = page.say(type="press", id=1, pitch=62, velocity=80)
     second = page.say(type="more", id=1)
     assert first[0] == {"type": "piece", "id": 1}
     held = len(floats(first)) + len(floats(second)) // 2
     tail = page.say(type="release", id=1, held=held, fade=441)
     assert tail[0] == {"type": "tail", "id": 1, "begin": held - 441}
-    whole = player.play(Note(0, held / SAMPLE_RATE, 62, 80))
+    whole = renderer.render(Note(0, held / SAMPLE_RATE, 62, 80))
     pieces = np.concatenate([floats(first), floats(second)])
     until = held - 2048  # before it no frame knows of the note's end
     np.testing.assert_allclose(pieces[:until], whole[:until], atol=1e-6)
@@ -58,7 +58,7 @@ def test_a_stroke_that_was_prepared_sends_no_first_piece_again(page):
     prepared = page.say(type="prepare", pitch=61, velocity=70)
     assert prepared[0]["type"] == "prepared" and prepared[0]["pitch"] == 61
     assert page.say(type="press", id=2, pitch=61, velocity=70, prepared=True) is None
-    plain = Page(page.piano.player)
+    plain = Page(page.piano.renderer)
     np.testing.assert_array_equal(floats(prepared), floats(plain.say(type="press", id=9, pitch=61, velocity=70)))
     np.testing.assert_array_equal(floats(page.say(type="more", id=2)), floats(plain.say(type="more", id=9)))
 
@@ -87,13 +87,13 @@ def test_a_voice_that_is_unknown_is_lost_and_the_oldest_make_room(page, monkeypa
 )
 def test_bad_messages_get_one_line_and_change_nothing(page, message):
     answer = page.say(**message)
-    assert answer[0]["type"] == "said" and "\n" not in answer[0]["text"]
+    assert answer[0]["type"] == "message" and "\n" not in answer[0]["text"]
     assert page.say(type="press", id=5, pitch=60, velocity=64)[0]["type"] == "piece"
 
 
-def test_another_network_changes_the_piano(page, player):
-    page.piano.use(player)
-    assert (page.piano.low, page.piano.high) == (player.model.low, player.model.high)
+def test_another_network_changes_the_piano(page, renderer):
+    page.piano.use(renderer)
+    assert (page.piano.low, page.piano.high) == (renderer.model.low, renderer.model.high)
     assert page.got[-1][0] == {"type": "changed"}
 
 
@@ -119,9 +119,9 @@ def test_a_take_keeps_keys_and_pedal_and_its_midi_file_gives_what_was_heard(page
 def test_what_is_still_down_ends_with_the_take():
     take = Take()
     assert take.notes() == ([], [])
-    take.hear({"type": "pedal", "down": True, "time": 1.0})
-    take.hear({"type": "press", "id": 1, "pitch": 60, "velocity": 80, "time": 2.0})
-    take.hear({"type": "press", "id": 2, "pitch": 62, "velocity": 80, "time": 3.0})
-    take.hear({"type": "lift", "id": 2, "time": 4.0})
+    take.record({"type": "pedal", "down": True, "time": 1.0})
+    take.record({"type": "press", "id": 1, "pitch": 60, "velocity": 80, "time": 2.0})
+    take.record({"type": "press", "id": 2, "pitch": 62, "velocity": 80, "time": 3.0})
+    take.record({"type": "lift", "id": 2, "time": 4.0})
     notes, pedal = take.notes()
     assert notes == [Note(0, 2, 60, 80), Note(1, 2, 62, 80)] and pedal == [(0, 2)]

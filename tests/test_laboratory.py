@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from nnss_utils import catalogue, claims, comparisons, laboratory, sweep, verdicts
-from nnss_utils.config import make_settings
 from nnss_utils.errors import InputError
-from nnss_utils.laboratory import Experiment, Task, bin_edges, highest_learnt_hz, learnt_hz
+from nnss_utils.laboratory import claims, experiment, grid, sweep, verdicts
+from nnss_utils.laboratory.experiment import Experiment, Task, bin_edges, highest_learnt_hz, learnt_hz
+from nnss_utils.laboratory.verdicts import CONFIRMED, OPEN, PARTLY, REFUTED
+from nnss_utils.maintenance.tables import CLAIMS
+from nnss_utils.model import losses, networks
+from nnss_utils.model.settings import make_settings
 from nnss_utils.paths import RESULTS, read_json, write_json
-from nnss_utils.readme import CLAIMS
-from nnss_utils.verdicts import CONFIRMED, OPEN, PARTLY, REFUTED
 
 TASK = Task(60, 61, repetitions=2, longest=0.4, notes=2, heard=1)
 
@@ -35,7 +36,7 @@ def small(row: str = "small", **changes) -> Experiment:
 def result() -> dict:
     """A mask network's result, trained in this process."""
     seen = []
-    result = laboratory.run_experiment(small(), seen.append)
+    result = experiment.run_experiment(small(), seen.append)
     assert seen == sorted(seen) and seen[-1] >= 2.0
     return result
 
@@ -43,7 +44,7 @@ def result() -> dict:
 def test_a_row_says_what_it_learnt_and_what_it_cost(result):
     assert result["finite"] and result["steps"] > 2 and result["seconds"] >= 2
     times = [look["seconds"] for look in result["snapshots"]]
-    assert times == sorted(times) and 2 <= len(times) <= laboratory.SNAPSHOTS
+    assert times == sorted(times) and 2 <= len(times) <= experiment.SNAPSHOTS
     first, last = result["snapshots"][0]["melody"], result["snapshots"][-1]["melody"]
     assert last["loss"] < first["loss"] and len(last["explained"]) == len(result["bin_edges"]) - 1
     assert learnt_hz(result) > learnt_hz(result, 0) > 0
@@ -52,15 +53,15 @@ def test_a_row_says_what_it_learnt_and_what_it_cost(result):
 
 
 def test_a_result_is_kept_and_found_again_under_any_row_name(result):
-    again = laboratory.kept(small("another name"))
+    again = experiment.kept_result(small("another name"))
     assert again["row"] == "another name" and again["steps"] == result["steps"]
-    assert laboratory.kept(small(power=0.25)) is None
-    assert laboratory.kept(dataclasses.replace(small(), clock="wall")) is None
+    assert experiment.kept_result(small(power=0.25)) is None
+    assert experiment.kept_result(dataclasses.replace(small(), clock="wall")) is None
 
 
 def test_a_sweep_trains_what_is_missing_and_nothing_else(result, monkeypatch):
     """In processes of their own; a loss that was added here reaches them."""
-    monkeypatch.setitem(catalogue.LOSSES, "cubic", lambda y, p: keras.ops.mean(keras.ops.abs(y - p) ** 3))
+    monkeypatch.setitem(losses.LOSSES, "cubic", lambda y, p: keras.ops.mean(keras.ops.abs(y - p) ** 3))
     rows = [small("kept"), small("new", loss="cubic")]
     results = sweep.run_all(rows, workers=1)
     assert list(results) == ["kept", "new"]
@@ -70,14 +71,14 @@ def test_a_sweep_trains_what_is_missing_and_nothing_else(result, monkeypatch):
 
 
 def test_a_users_function_is_part_of_what_decides_a_result(monkeypatch):
-    monkeypatch.setitem(catalogue.LOSSES, "own", lambda y, p: keras.ops.mean(keras.ops.abs(y - p) ** 3))
+    monkeypatch.setitem(losses.LOSSES, "own", lambda y, p: keras.ops.mean(keras.ops.abs(y - p) ** 3))
     before = small(loss="own").identity
-    monkeypatch.setitem(catalogue.LOSSES, "own", lambda y, p: keras.ops.mean(keras.ops.abs(y - p) ** 5))
+    monkeypatch.setitem(losses.LOSSES, "own", lambda y, p: keras.ops.mean(keras.ops.abs(y - p) ** 5))
     assert small(loss="own").identity != before
 
 
 def test_a_users_loss_of_sounds_reaches_the_workers_too(monkeypatch):
-    monkeypatch.setitem(catalogue.SOUND_LOSSES, "heard", lambda y, p: keras.ops.mean(keras.ops.square(y - p)))
+    monkeypatch.setitem(losses.SOUND_LOSSES, "heard", lambda y, p: keras.ops.mean(keras.ops.square(y - p)))
     experiment = small("heard", loss="heard")
     assert [entry[:2] for entry in sweep._entries(experiment)] == [("SOUND_LOSSES", "heard")]
     assert sweep.run_all([experiment], workers=1)["heard"]["finite"]
@@ -85,9 +86,9 @@ def test_a_users_loss_of_sounds_reaches_the_workers_too(monkeypatch):
 
 def test_a_diverging_row_is_told_not_hidden(monkeypatch):
     """By a loss without bounds: the project's own stay finite at any learning rate and power."""
-    monkeypatch.setitem(laboratory.catalogue.LOSSES, "unbounded", lambda y, p: -ops.mean(ops.exp(ops.square(p - y))))
-    result = laboratory.run_experiment(small("diverged", learning_rate=1.0, loss="unbounded"))
-    assert not result["finite"] and "diverged" in laboratory.results_table({"a row": result})
+    monkeypatch.setitem(losses.LOSSES, "unbounded", lambda y, p: -ops.mean(ops.exp(ops.square(p - y))))
+    result = experiment.run_experiment(small("diverged", learning_rate=1.0, loss="unbounded"))
+    assert not result["finite"] and "diverged" in experiment.results_table({"a row": result})
     assert all(np.isfinite(value) for value in result["measures"].values() if isinstance(value, float))
 
 
@@ -170,9 +171,7 @@ def test_what_was_not_run_is_said():
 def test_the_command_for_a_longer_run_names_rows_that_exist():
     command = judged(2, on_both(**{"GRU x 2": 0.5}))["gpu"]
     rows = command.split("-p rows ")[1].strip("'")
-    assert {"seed: GRU x 2", "partials: as is (seed 1)"} <= {
-        e.row for e in comparisons.choose(comparisons.everything(), rows)
-    }
+    assert {"seed: GRU x 2", "partials: as is (seed 1)"} <= {e.row for e in grid.choose(grid.everything(), rows)}
 
 
 def test_every_claim_has_its_row_in_the_table():
@@ -183,13 +182,13 @@ def test_every_claim_has_its_row_in_the_table():
 
 
 def test_every_row_has_its_own_name_and_comparable_size():
-    rows = comparisons.everything(2.0)
+    rows = grid.everything(2.0)
     assert len({row.row for row in rows}) == len(rows) == len({row.identity for row in rows})
     base = 3_149_824
-    for label, change in comparisons.ARCHITECTURES.items():
-        flat = make_settings(**comparisons.BASES["partials"] | change)
+    for label, change in grid.ARCHITECTURES.items():
+        flat = make_settings(**grid.BASES["partials"] | change)
         network = flat.network
-        count = catalogue.ARCHITECTURES[network.architecture].build(network.layers, network.units, 1024).count_params()
+        count = networks.ARCHITECTURES[network.architecture].build(network.layers, network.units, 1024).count_params()
         assert 0.65 * base < count < 1.1 * base, label
 
 
@@ -210,11 +209,11 @@ def test_the_seed_is_one_preset():
 
 def test_bad_experiments():
     with pytest.raises(InputError, match="row"):
-        comparisons.choose(comparisons.everything(), "seed: as is, seed: nothing")
-    assert len(comparisons.choose(comparisons.everything(), "seed: as is, partials: as is")) == 2
+        grid.choose(grid.everything(), "seed: as is, seed: nothing")
+    assert len(grid.choose(grid.everything(), "seed: as is, partials: as is")) == 2
     for base, label in (("nobody", "as is"), ("seed", "nothing")):
         with pytest.raises(InputError, match="unknown"):
-            comparisons.make(base, label)
+            grid.make(base, label)
     with pytest.raises(InputError, match="workers"):
         sweep.run_all([], workers=-1)
     with pytest.raises(InputError, match="scheduler"):
@@ -230,11 +229,11 @@ def test_a_damaged_result_is_no_result(result):
     whole = path.read_text()
     try:
         path.write_text(whole[:100])
-        assert laboratory.kept(small()) is None
+        assert experiment.kept_result(small()) is None
     finally:
         path.write_text(whole)
     write_json(RESULTS / "laboratory" / "other.json", {})
-    assert laboratory.kept(small())["steps"] == result["steps"]
+    assert experiment.kept_result(small())["steps"] == result["steps"]
 
 
 def test_a_parameter_to_come_changes_no_result_but_a_changed_default_does(result):
@@ -242,9 +241,9 @@ def test_a_parameter_to_come_changes_no_result_but_a_changed_default_does(result
     try:
         del content["settings"]["codification"]["ring"]  # as if it had not existed when the row was trained
         write_json(path, content)
-        assert laboratory.kept(small())["steps"] == result["steps"]
+        assert experiment.kept_result(small())["steps"] == result["steps"]
         content["settings"]["spectral"]["frame_step"] = 128  # as if that had been the usual value
         write_json(path, content)
-        assert laboratory.kept(small()) is None
+        assert experiment.kept_result(small()) is None
     finally:
         write_json(path, result)

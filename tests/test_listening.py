@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from nnss_utils import listening, plots
-from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.notebook import players, plots
 
 T = np.arange(SAMPLE_RATE) / SAMPLE_RATE
 SINE = (0.3 * np.sin(2 * np.pi * 440 * T)).astype(np.float32)
@@ -28,29 +28,29 @@ def colours(picture: bytes) -> int:
 
 def test_a_sound_is_heard_as_it_is_to_16_bits():
     sound = np.concatenate([SINE, NOISE])
-    np.testing.assert_allclose(heard(listening.compare({"x": sound}).columns[0]), sound, atol=2**-15)
+    np.testing.assert_allclose(heard(players.listen({"x": sound}).columns[0]), sound, atol=2**-15)
 
 
 def test_nothing_is_made_louder_unless_it_is_asked_for():
     sounds = {"soft": 0.1 * SINE, "loud": SINE}
-    plain = listening.compare(sounds)
+    plain = players.listen(sounds)
     assert [np.abs(heard(c)).max() for c in plain.columns] == pytest.approx([0.03, 0.3], abs=1e-4)
-    assert plain.said == ""
-    louder = listening.compare(sounds, gain=2)
+    assert plain.note == ""
+    louder = players.listen(sounds, gain=2)
     assert [np.abs(heard(c)).max() for c in louder.columns] == pytest.approx([0.06, 0.6], abs=1e-4)
-    assert louder.said == "loudness +6.0 dB for all"
-    peak = listening.compare(sounds, gain="peak")
+    assert louder.note == "loudness +6.0 dB for all"
+    peak = players.listen(sounds, gain="peak")
     assert [np.abs(heard(c)).max() for c in peak.columns] == pytest.approx([0.09, 0.9], abs=1e-4)
-    assert "clipped" in listening.compare(sounds, gain=5).said
-    assert listening.compare({"silence": np.zeros(100)}, gain="peak").gain == 1
+    assert "clipped" in players.listen(sounds, gain=5).note
+    assert players.listen({"silence": np.zeros(100)}, gain="peak").gain == 1
 
 
 def test_only_what_changes_is_drawn_anew(monkeypatch):
-    compared = listening.compare({"a": SINE, "b": NOISE}, reference="a")
+    compared = players.listen({"a": SINE, "b": NOISE}, reference="a")
     before = compared.columns
     drawn = []
-    draw = listening.spectrogram_picture
-    monkeypatch.setattr(listening, "spectrogram_picture", lambda *a: drawn.append(1) or draw(*a))
+    draw = players.spectrogram_picture
+    monkeypatch.setattr(players, "spectrogram_picture", lambda *a: drawn.append(1) or draw(*a))
     compared.show({"a": SINE, "b": 0.5 * NOISE})
     assert len(drawn) == 1
     assert compared.columns[0] == before[0] and compared.columns[1]["picture"] != before[1]["picture"]
@@ -59,7 +59,7 @@ def test_only_what_changes_is_drawn_anew(monkeypatch):
 
 
 def test_pictures_share_time_and_colours():
-    compared = listening.compare({"long": SINE, "short": SINE[: SAMPLE_RATE // 4]})
+    compared = players.listen({"long": SINE, "short": SINE[: SAMPLE_RATE // 4]})
     assert compared.seconds == 1
     sheet = np.asarray(Image.open(io.BytesIO(compared.columns[1]["picture"])).convert("L")).astype(int)
     height, width = sheet.shape
@@ -71,19 +71,19 @@ def test_pictures_share_time_and_colours():
 
 
 def test_titles_name_files_and_long_sounds_are_cut():
-    compared = listening.compare({"what / it: gets": np.tile(SINE, 3)}, longest=2)
+    compared = players.listen({"what / it: gets": np.tile(SINE, 3)}, longest=2)
     assert compared.columns[0]["file"] == "what___it__gets.flac" and compared.seconds == 2
 
 
 @pytest.mark.parametrize("sound", [np.zeros(0), np.zeros(1), np.full(5000, np.nan), np.full(5000, 1e30), np.ones(100)])
 def test_whatever_a_sound_is_it_can_be_shown(sound):
-    compared = listening.compare({"odd": sound})
+    compared = players.listen({"odd": sound})
     assert len(heard(compared.columns[0])) == max(1, len(sound))
     assert Image.open(io.BytesIO(compared.still())).size[0] > 100
 
 
 def test_a_page_without_a_kernel_gets_a_picture_of_all():
-    bundle = listening.compare({"a": SINE, "b": NOISE, "c": SINE, "d": NOISE})._repr_mimebundle_()
+    bundle = players.listen({"a": SINE, "b": NOISE, "c": SINE, "d": NOISE})._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "application/vnd.jupyter.widget-view+json" in data
     sheet = base64.b64decode(data["image/png"])

@@ -7,28 +7,32 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nnss_utils import losses, metrics, models
-from nnss_utils.catalogue import ARCHITECTURES, LOSSES, SOUND_LOSSES, WINDOWS, Architecture
-from nnss_utils.config import Settings, make_settings
+from nnss_utils.dsp.demodulation import heterodyne
+from nnss_utils.dsp.normalization import denormalize, normalize
+from nnss_utils.dsp.stft import WINDOWS, Spectral, stft
 from nnss_utils.errors import InputError
-from nnss_utils.features import COUNT, SINCE_OFF, SINCE_ON, note_features
-from nnss_utils.modelfile import find_model, load_model, model_names, save_model
-from nnss_utils.normalization import denormalize, normalize
-from nnss_utils.sampling import PairSampler, as_pairs
-from nnss_utils.spectral import Spectral, heterodyne, stft
-from nnss_utils.trainer import Trainer, normalized_level
-from nnss_utils.training import train
-from nnss_utils.tuning import estimate_tuning
+from nnss_utils.evaluation import metrics
+from nnss_utils.instruments.tuning import estimate_tuning
+from nnss_utils.model import forward, losses, networks, pairs
+from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
+from nnss_utils.model.model_file import find_model, load_model, model_names, save_model
+from nnss_utils.model.networks import ARCHITECTURES, Architecture
+from nnss_utils.model.pairs import as_pairs
+from nnss_utils.model.settings import Settings, make_settings
+from nnss_utils.model.time_basis import FEATURES, SINCE_OFF, SINCE_ON, note_features
+from nnss_utils.training.dataset import make_dataset
+from nnss_utils.training.loss_model import LossModel, normalized_rms
+from nnss_utils.training.train import train
 
 
 def test_the_seeds_network_has_its_52_million_parameters():
-    assert models.direct_blstm(2, 1000, 1024).count_params() == 52_498_048
+    assert networks.direct_blstm(2, 1000, 1024).count_params() == 52_498_048
 
 
 @pytest.mark.parametrize("architecture", ["mask_dense", "mask_blstm"])
 def test_mask_networks_give_two_complex_masks(architecture):
     network = ARCHITECTURES[architecture].build(2, 8, 32)
-    inputs = [np.zeros((3, 5, 32)), np.zeros((3, 5, COUNT)), np.full((3, 5), 60)]
+    inputs = [np.zeros((3, 5, 32)), np.zeros((3, 5, FEATURES)), np.full((3, 5), 60)]
     assert network(inputs).shape == (3, 5, 4 * 32)
 
 
@@ -57,7 +61,7 @@ def test_networks_without_recurrence_see_other_frames_too(architecture):
 
 
 def test_a_transformer_knows_where_a_frame_stands():
-    network = models.direct_transformer(1, 8, 32)
+    network = networks.direct_transformer(1, 8, 32)
     real, _ = network(np.ones((1, 5, 64), np.float32))
     assert not np.allclose(real[:, 0], real[:, 3])
 
@@ -65,7 +69,7 @@ def test_a_transformer_knows_where_a_frame_stands():
 def test_complex_products_and_masks():
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((4, 2)).astype(np.float32) for _ in range(2))
-    product = np.asarray(models.complex_product(tf.constant(a), tf.constant(b)))
+    product = np.asarray(pairs.complex_product(tf.constant(a), tf.constant(b)))
     np.testing.assert_allclose(
         product.view(np.complex64)[:, 0], a.view(np.complex64)[:, 0] * b.view(np.complex64)[:, 0], rtol=1e-5
     )
@@ -84,7 +88,7 @@ def test_known_masks_give_the_known_sound():
     product = np.einsum("...ij,...ik->...jk", *(x.view(np.complex64)[..., 0] for x in (coarse, fine)))
     impulse = np.ascontiguousarray(product).reshape(1, 3, 16, 1).view(np.float32)
     inputs = {"tone": tone, "coarse": coarse, "fine": fine, "features": None, "pitch": None}
-    out = np.asarray(models.predict_voices(constant, inputs, 0.5, 0.1)).view(np.complex64)[..., 0]
+    out = np.asarray(forward.predict_voices(constant, inputs, 0.5, 0.1)).view(np.complex64)[..., 0]
     T, X = (normalize(x.view(np.complex64)[..., 0], 0.5) for x in (tone, impulse))
     np.testing.assert_allclose(out, 0.1 * (2j * T + 3 * X), rtol=1e-4)
 
@@ -122,7 +126,9 @@ def test_a_line_of_bumps_is_any_slow_curve_of_time(bumps):
 def test_time_stands_still_at_the_longest_that_was_learnt():
     at, later = (note_features(np.array([s * 44100]), np.array([-44100]), 100, 2.0) for s in (2.0, 7.0))
     np.testing.assert_array_equal(at, later)
-    assert at.shape == (1, COUNT) and not np.allclose(at, note_features(np.array([44100]), np.array([-44100]), 100, 2))
+    assert at.shape == (1, FEATURES) and not np.allclose(
+        at, note_features(np.array([44100]), np.array([-44100]), 100, 2)
+    )
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -133,11 +139,11 @@ def test_a_network_overfits_one_batch(pair, architecture):
         power=0.5, learning_rate=3e-3,
     )  # fmt: skip
     keras.utils.set_random_seed(0)
-    sampler = PairSampler(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
+    sampler = make_dataset(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
     batch = sampler.batch(0)
     inputs = batch.inputs if batch.example is None else {**batch.inputs, "example": batch.example}
-    level = normalized_level(batch.target, 0.5)
-    trainer = Trainer(
+    level = normalized_rms(batch.target, 0.5)
+    trainer = LossModel(
         ARCHITECTURES[architecture].build(1, 64, settings.spectral.bins), settings, level, mixed=sampler.mixed
     )
     losses_seen = [float(trainer.train_on_batch(inputs, batch.target)) for _ in range(250)]
@@ -147,7 +153,7 @@ def test_a_network_overfits_one_batch(pair, architecture):
 def test_a_model_file_is_all_one_needs(model, tmp_path, piano):
     path = save_model(tmp_path / "copy.keras", model)
     loaded = load_model(str(path))
-    assert (loaded.settings, loaded.tuning, loaded.level) == (model.settings, model.tuning, model.level)
+    assert (loaded.settings, loaded.tuning, loaded.output_scale) == (model.settings, model.tuning, model.output_scale)
     assert (loaded.low, loaded.high, loaded.instrument, loaded.name) == (60, 64, "steinway", "small")
     for a, b in zip(model.network.weights, loaded.network.weights, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -215,7 +221,7 @@ def test_the_differentiable_inverse_gives_the_sound_back(heterodyned, changes):
     spectra = np.stack([stft(sound[at:], grid, pad=False)[:40] for at in start]) * np.float32(grid.scale)
     if heterodyned:
         spectra = np.stack([heterodyne(S, grid, at) for S, at in zip(spectra, start, strict=True)])
-    made = np.asarray(models.sounds_of(tf.constant(as_pairs(spectra)), grid, start if heterodyned else None))
+    made = np.asarray(pairs.istft_pairs(tf.constant(as_pairs(spectra)), grid, start if heterodyned else None))
     inside = slice(128, made.shape[1] - 128)  # where the window is above a tenth
     for row, at in zip(made, start, strict=True):
         np.testing.assert_allclose(row[inside], sound[at:][inside], atol=2e-3)

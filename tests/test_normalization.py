@@ -6,9 +6,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnss_utils.dsp.normalization import denormalize, normalize
+from nnss_utils.dsp.stft import Spectral, stft
 from nnss_utils.errors import InputError
-from nnss_utils.normalization import denormalize, denormalize_pairs, normalize, normalize_pairs, with_error
-from nnss_utils.spectral import Spectral, stft
+from nnss_utils.evaluation.tradeoffs import with_error
+from nnss_utils.model.pairs import denormalize_pairs, normalize_pairs
 
 NUMBERS = (1.0, 0.5, 0.25, 0.125, 1 / 16, 1 / 32)
 POWERS = (*NUMBERS, "log")

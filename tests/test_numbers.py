@@ -9,27 +9,24 @@ from conftest import small_settings
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nnss_utils import metrics, training
-from nnss_utils.catalogue import ARCHITECTURES, LOSSES, SOUND_LOSSES, WINDOWS
-from nnss_utils.codification import codify
-from nnss_utils.config import Codification, make_settings
+from nnss_utils.dsp.demodulation import heterodyne, inverse_heterodyne
+from nnss_utils.dsp.normalization import FLOOR, LOUDEST, denormalize, normalize
+from nnss_utils.dsp.stft import WINDOWS, Spectral, istft, oversample, stft, undersample
 from nnss_utils.errors import InputError
-from nnss_utils.midi import Note
-from nnss_utils.modelfile import load_model, run_file
-from nnss_utils.normalization import (
-    FLOOR,
-    LOUDEST,
-    denormalize,
-    denormalize_pairs,
-    normalize,
-    normalize_pairs,
-    with_error,
-)  # fmt: skip
-from nnss_utils.pair import Pair
+from nnss_utils.evaluation import metrics
+from nnss_utils.evaluation.tradeoffs import with_error
+from nnss_utils.instruments.pair import Pair
+from nnss_utils.instruments.tuning import Tuning
+from nnss_utils.midi import Note, midi_to_hz
+from nnss_utils.model.codification import Codification, codify
+from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
+from nnss_utils.model.model_file import load_model, run_file
+from nnss_utils.model.networks import ARCHITECTURES
+from nnss_utils.model.pairs import denormalize_pairs, normalize_pairs
+from nnss_utils.model.settings import make_settings
 from nnss_utils.paths import RUNS
-from nnss_utils.spectral import Spectral, heterodyne, inverse_heterodyne, istft, oversample, stft, undersample
-from nnss_utils.trainer import prepare
-from nnss_utils.tuning import Tuning, equal_temperament
+from nnss_utils.training import checkpoint, loss_model, train
+from nnss_utils.training.loss_model import prepare
 
 POWERS = st.one_of(st.floats(1 / 64, 1), st.just("log"), st.sampled_from([1.0, 1 / 2, 1 / 8, 1 / 64]))
 DENORMAL = float(np.float32(1e-42))
@@ -130,7 +127,7 @@ def test_an_error_of_any_size_is_finite(sound, power, error, relative):
 @pytest.mark.parametrize("kind", ["inharmonic", "two_sines"])
 def test_codifications_are_finite_for_the_extremes_of_midi(kind):
     keys = range(128)
-    tuning = Tuning(0, tuple(equal_temperament(p) for p in keys), (3e-4,) * 128, ((),) * 128)
+    tuning = Tuning(0, tuple(midi_to_hz(p) for p in keys), (3e-4,) * 128, ((),) * 128)
     notes = [Note(p / 1000, p / 1000 + (1e-5 if p % 2 else 0.2), p, 1 + p % 127) for p in keys]
     code = codify(notes, 20_000, Codification(kind, velocity=True, release=0.01), tuning)
     assert np.isfinite(code).all() and code.any()
@@ -161,13 +158,13 @@ def test_a_step_on_silence_and_full_scale_keeps_every_weight_finite(pair, archit
 def test_mixed_precision_stays_finite(pair, precision, power):
     loud = Pair(pair.notes, np.clip(50 * pair.audio, -1, 1), pair.instrument, "loud")
     name = f"{precision}{power}"
-    model = training.train(loud, small_settings(name=name, steps=30, precision=precision, power=power))
+    model = train.train(loud, small_settings(name=name, steps=30, precision=precision, power=power))
     assert np.isfinite(model.training["train_loss"]) and run_file(name).is_file()
 
 
 def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(pair, monkeypatch, capsys):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
-    trained, step = training.Trainer.step, [0]
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0)
+    trained, step = loss_model.LossModel.step, [0]
 
     def going_wrong(trainer, batch):
         step[0] += 1
@@ -176,24 +173,24 @@ def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(pair,
         return trained(trainer, batch)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.Trainer, "step", going_wrong)
+        patched.setattr(loss_model.LossModel, "step", going_wrong)
         with pytest.raises(
             InputError, match=r"lower learning_rate|diverged at step 14: its loss is no number; the last"
         ):
-            training.train(pair, small_settings(name="wrong", steps=40))
+            train.train(pair, small_settings(name="wrong", steps=40))
     assert not run_file("wrong").exists()
     good = load_model("wrong")  # the checkpoint
     assert all(np.isfinite(np.asarray(weight)).all() for weight in good.network.weights)
     assert good.training["steps"] == 14
-    training.train(pair, small_settings(name="wrong", steps=40))
+    train.train(pair, small_settings(name="wrong", steps=40))
     assert "going on from step 14" in capsys.readouterr().out and not list((RUNS / "wrong").glob("checkpoint*"))
 
 
 def test_a_loss_that_only_rises_is_a_divergence():
-    chosen, progress = small_settings(learning_rate=0.5), training.Progress()
-    training._read([1.0] * 10 + [2.0, 0.5] * 100, progress, chosen)
-    training._read([90.0] * 100, progress, chosen)  # bad, and not yet out of hand
+    chosen, progress = small_settings(learning_rate=0.5), checkpoint.Progress()
+    train._read([1.0] * 10 + [2.0, 0.5] * 100, progress, chosen)
+    train._read([90.0] * 100, progress, chosen)  # bad, and not yet out of hand
     with pytest.raises(
         InputError, match=r"diverged at step 410: its loss rose from 1 to 1e.04.*learning_rate below 0.5$"
     ):
-        training._read([1e4] * 100, progress, chosen)
+        train._read([1e4] * 100, progress, chosen)

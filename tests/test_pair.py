@@ -7,11 +7,11 @@ import pytest
 import soundfile
 
 from nnss_utils.errors import InputError
-from nnss_utils.likeness import hear, likeness, saliences
+from nnss_utils.instruments.alignment import coarse_offset, measure_alignment
+from nnss_utils.instruments.pair import load_pair, make_pair, read_target
+from nnss_utils.instruments.pitch_check import check_pitches, pitch_agreement, saliences
 from nnss_utils.midi import Note, write_midi
-from nnss_utils.pair import load_pair, make_pair, read_target
 from nnss_utils.scores import bwv846_prelude, bwv847_fugue, scale_sequence
-from nnss_utils.timing import coarse_offset, measure_timing
 
 NOTES = scale_sequence(55, 70, repetitions=2, longest=0.6, sustained=0)
 
@@ -30,8 +30,8 @@ def moved(notes, offset=0.0, jitter=0.0):
 @pytest.mark.parametrize("offset", [0.0, 0.0317, -0.05, 0.8, 2.3])
 @pytest.mark.parametrize("jitter", [0.0, 0.0004, 0.002])
 def test_offset_and_jitter_are_read_off_the_onsets(piano, offset, jitter):
-    timing = measure_timing(piano.render(moved(NOTES, offset, jitter)), NOTES)
-    own = measure_timing(piano.render(NOTES), NOTES)
+    timing = measure_alignment(piano.render(moved(NOTES, offset, jitter)), NOTES)
+    own = measure_alignment(piano.render(NOTES), NOTES)
     assert own.jitter_ms < 0.01 and 0 <= own.offset_ms < 2  # the rise of the recordings themselves
     assert timing.offset_ms - own.offset_ms == pytest.approx(1000 * offset, abs=0.05 + 500 * jitter)
     assert timing.jitter_ms == pytest.approx(1000 * jitter, rel=0.25, abs=0.05)
@@ -41,7 +41,7 @@ def test_offset_and_jitter_are_read_off_the_onsets(piano, offset, jitter):
 def test_polyphonic_music_is_found_too(piano):
     notes = bwv846_prelude()[:200]
     audio = np.pad(piano.render(notes), (1500, 0))
-    assert measure_timing(audio, notes).offset_ms == pytest.approx(1500 / 44.1, abs=8)
+    assert measure_alignment(audio, notes).offset_ms == pytest.approx(1500 / 44.1, abs=8)
 
 
 def test_an_offset_is_reported_and_corrected(piano, tmp_path, capsys):
@@ -50,7 +50,7 @@ def test_an_offset_is_reported_and_corrected(piano, tmp_path, capsys):
     pair = load_pair(midi, wav)
     said = capsys.readouterr().out
     assert "onsets +30." in said and "jitter 0.0" in said and "offset corrected" in said
-    rise = pair.late - 1323
+    rise = pair.offset - 1323
     assert 0 <= rise < 30  # of the fastest attacks
     np.testing.assert_array_equal(pair.audio[: len(audio) - rise], audio[rise:])
     assert pair.instrument.startswith("own recording")
@@ -92,7 +92,7 @@ def test_audio_without_readable_onsets_says_so_and_is_left_where_it_is(tmp_path,
     t = np.arange(60 * 44100) / 44100
     midi, wav = saved(tmp_path, (0.1 * np.sin(2 * np.pi * 100 * t)).astype(np.float32), NOTES[:3])  # too few to tell
     pair = load_pair(midi, wav)
-    assert "no onset of the MIDI file can be read" in capsys.readouterr().out and pair.late == 0
+    assert "no onset of the MIDI file can be read" in capsys.readouterr().out and pair.offset == 0
 
 
 @pytest.mark.parametrize("moved_by", [0, 15])
@@ -140,8 +140,8 @@ def test_a_pair_misaligned_by_much_is_put_right_and_said(piano, tmp_path, capsys
         tmp_path, np.pad(audio, (samples, 0)) if samples > 0 else np.pad(audio[-samples:], (0, 9999)), notes
     )
     pair = load_pair(midi, wav)
-    assert f"moved by {-pair.late} samples" in capsys.readouterr().out
-    assert pair.late == pytest.approx(samples, abs=30)
+    assert f"moved by {-pair.offset} samples" in capsys.readouterr().out
+    assert pair.offset == pytest.approx(samples, abs=30)
     midi, wav = saved(tmp_path, np.pad(audio, (6 * 44100, 0)), notes)
     with pytest.raises(InputError, match="begun within 5 s of it"):
         load_pair(midi, wav)
@@ -167,15 +167,15 @@ def tones(notes, sound):
 )
 def test_other_instruments_are_heard_too(sound):
     audio = tones(NOTES, sound)
-    assert likeness(audio, NOTES, coarse_offset(audio, NOTES)) > 0.9
+    assert pitch_agreement(audio, NOTES, coarse_offset(audio, NOTES)) > 0.9
 
 
 def test_likeness_is_one_for_dense_music_half_for_noise_and_none_for_nothing(piano):
     chords = [Note(0.5 * i, 0.5 * i + 1.5, p + i % 5) for i in range(1, 30) for p in (40, 60, 64, 67)]
-    assert likeness(piano.render(chords), chords, 0.0) > 0.9
+    assert pitch_agreement(piano.render(chords), chords, 0.0) > 0.9
     noise = np.random.default_rng(0).standard_normal(16 * 44100).astype(np.float32)
-    assert likeness(noise, chords, 0.0) == pytest.approx(0.5, abs=0.1)
-    assert likeness(noise, chords[:4], 0.0) is None
+    assert pitch_agreement(noise, chords, 0.0) == pytest.approx(0.5, abs=0.1)
+    assert pitch_agreement(noise, chords[:4], 0.0) is None
     assert bwv847_fugue()[0].start == 0  # a note at the very start has no sound before it, and is left out
 
 
@@ -233,17 +233,17 @@ def test_a_drifting_recording_is_told_from_a_jittering_one(piano, ppm, tmp_path,
     notes = scale_sequence(55, 66, repetitions=3, longest=0.6, sustained=0)
     audio = np.pad(piano.render(notes), (0, 44100))
     drifted = np.interp(np.arange(len(audio) - 4410) / (1 + ppm * 1e-6), np.arange(len(audio)), audio)
-    timing = measure_timing(drifted.astype(np.float32), notes)
+    timing = measure_alignment(drifted.astype(np.float32), notes)
     assert timing.drift == pytest.approx(ppm / 1000, rel=0.03)
     midi, wav = saved(tmp_path, drifted.astype(np.float32), notes)
     load_pair(midi, wav)
     said = {-200: "it runs 0.020 % fast", 0: "", 50: "it runs 0.005 % slow"}[ppm]
     assert said in (told := capsys.readouterr().out) and ("drift" in told) == bool(ppm)
-    assert measure_timing(piano.render(moved(notes, 0.0, 0.002)), notes).drift == 0
+    assert measure_alignment(piano.render(moved(notes, 0.0, 0.002)), notes).drift == 0
 
 
 def test_what_cannot_be_heard_is_not_judged(piano):
     notes = scale_sequence(60, 62, repetitions=1, longest=0.6, sustained=0)[:4]
-    assert hear(piano.render(notes), notes, 0.0) is None
+    assert check_pitches(piano.render(notes), notes, 0.0) is None
     everything = [Note(1 + i, 1.9 + i, pitch) for i in range(6) for pitch in range(128)]  # no other pitch is silent
-    assert likeness(np.zeros(9 * 44100, np.float32), everything, 0.0) == 0.5
+    assert pitch_agreement(np.zeros(9 * 44100, np.float32), everything, 0.0) == 0.5

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from nnss_utils import phase
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.dsp.stft import Spectral
 from nnss_utils.errors import InputError
+from nnss_utils.evaluation import phase
+from nnss_utils.instruments.pair import Pair, make_pair
 from nnss_utils.midi import Note
-from nnss_utils.pair import Pair, make_pair
 from nnss_utils.scores import scale_sequence
-from nnss_utils.spectral import SAMPLE_RATE, Spectral
 
 RNG = np.random.default_rng(0)
 

@@ -5,21 +5,20 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from nnss_utils import player as players
-from nnss_utils.codification import ToneTable, harmonic_tone
-from nnss_utils.config import Codification
 from nnss_utils.errors import InputError
-from nnss_utils.inference import Tiling
+from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.midi import Note, samples_of
-from nnss_utils.player import VoicePlayer
-from nnss_utils.synthesis import render
-from nnss_utils.tuning import Tuning
+from nnss_utils.model.codification import Codification, ToneTable, harmonic_tone
+from nnss_utils.synthesis import voice as voice_module
+from nnss_utils.synthesis.inference import Tiling
+from nnss_utils.synthesis.render import render
+from nnss_utils.synthesis.voice import VoiceRenderer
 
 
 def test_a_voice_is_remembered_and_is_the_piece_s(model):
-    player, note = VoicePlayer(model), Note(0.0, 0.4, 62, 90)
-    sound = player.play(note)
-    assert player.play(Note(7.0, 7.4, 62, 90)) is sound  # alike, so not made again
+    player, note = VoiceRenderer(model), Note(0.0, 0.4, 62, 90)
+    sound = player.render(note)
+    assert player.render(Note(7.0, 7.4, 62, 90)) is sound  # alike, so not made again
     whole = render([note], model, progress=False)
     np.testing.assert_allclose(whole[: len(sound)], sound, atol=1e-6)
     assert not whole[len(sound) :].any()
@@ -29,37 +28,37 @@ def test_a_tail_ends_where_its_key_is_silent(model, monkeypatch):
     note = Note(0.0, 0.3, 61, 127)
     release = round(model.settings.codification.release * 44100)
     held = samples_of(note)[1]
-    cut = VoicePlayer(model)
-    short = cut.play(note)
+    cut = VoiceRenderer(model)
+    short = cut.render(note)
     assert held < len(short) == held + cut.tails[61] <= held + release
-    monkeypatch.setattr(players, "FLOOR", 0.0)
-    whole = VoicePlayer(model).play(note)
+    monkeypatch.setattr(voice_module, "FLOOR", 0.0)
+    whole = VoiceRenderer(model).render(note)
     assert len(whole) == held + release
     np.testing.assert_allclose(whole[: len(short) - 2048], short[: len(short) - 2048], atol=1e-5)
     assert np.abs(whole[len(short) :]).max(initial=0) < 3e-5  # -90 dB: another length of note than the probe's
 
 
 def test_memory_for_voices_is_bounded(model, monkeypatch):
-    monkeypatch.setattr(players, "REMEMBERED", 200_000)
-    player = VoicePlayer(model)
+    monkeypatch.setattr(voice_module, "CACHE_BYTES", 200_000)
+    player = VoiceRenderer(model)
     for velocity in range(80, 90):
-        player.play(Note(0.0, 0.3, 60, velocity))
-    assert 1 <= len(player.made) < 10
-    assert sum(voice.nbytes for voice in player.made.values()) <= 200_000
-    assert (60, 89, samples_of(Note(0.0, 0.3, 60))[1]) in player.made  # the last one is kept
+        player.render(Note(0.0, 0.3, 60, velocity))
+    assert 1 <= len(player.cached) < 10
+    assert sum(voice.nbytes for voice in player.cached.values()) <= 200_000
+    assert (60, 89, samples_of(Note(0.0, 0.3, 60))[1]) in player.cached  # the last one is kept
 
 
 def test_long_voices_are_made_in_parts_without_a_seam(model, monkeypatch):
     note = Note(0.0, 1.5, 60)
-    whole = VoicePlayer(model).play(note)
-    monkeypatch.setattr(players, "MOST_FRAMES", 32)
-    np.testing.assert_allclose(VoicePlayer(model).play(note), whole, atol=1e-5)
+    whole = VoiceRenderer(model).render(note)
+    monkeypatch.setattr(voice_module, "MOST_FRAMES", 32)
+    np.testing.assert_allclose(VoiceRenderer(model).render(note), whole, atol=1e-5)
 
 
 def test_notes_out_of_range_are_refused_and_none_are_none(model):
     with pytest.raises(InputError, match="pitch 80"):
-        VoicePlayer(model).play(Note(0.0, 1.0, 80))
-    assert list(VoicePlayer(model).voices([])) == []
+        VoiceRenderer(model).render(Note(0.0, 1.0, 80))
+    assert list(VoiceRenderer(model).voices([])) == []
 
 
 def test_batches_of_tiles_have_few_shapes(model):

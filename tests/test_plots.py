@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from test_laboratory import fake
 
-from nnss_utils import charts, diagrams, plots
-from nnss_utils.catalogue import ARCHITECTURES
-from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.model.networks import ARCHITECTURES
+from nnss_utils.notebook import charts, diagrams, plots
 
 SOUND = np.sin(np.arange(SAMPLE_RATE) * 0.2).astype(np.float32)
 

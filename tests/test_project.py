@@ -12,9 +12,9 @@ import pytest
 import yaml
 from prepare_notebooks import fast_parameters
 
-from nnss_utils.comparisons import everything
+from nnss_utils.laboratory.grid import everything
+from nnss_utils.maintenance.tables import CLAIMS, tables
 from nnss_utils.paths import read_json
-from nnss_utils.readme import CLAIMS, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

@@ -3,19 +3,22 @@
 import numpy as np
 import pytest
 from conftest import small_settings
+from nnss_utils.maintenance.pipeline import make_scale_pair
 
-from nnss_utils import evaluation, pieces, provenance, readme, reproduce
-from nnss_utils.config import Settings, make_settings
+from nnss_utils import provenance
 from nnss_utils.errors import InputError
-from nnss_utils.instrument import SampledPiano
-from nnss_utils.modelfile import PRETRAINED, read_metadata, run_file
-from nnss_utils.pair import make_pair
+from nnss_utils.evaluation import piece as evaluation
+from nnss_utils.evaluation import test_set
+from nnss_utils.instruments.pair import make_pair
+from nnss_utils.instruments.steinway import Steinway
+from nnss_utils.instruments.tuning import estimate_tuning
+from nnss_utils.maintenance import reproduce, tables
+from nnss_utils.model.model_file import PRETRAINED, read_metadata, run_file
+from nnss_utils.model.settings import Settings, make_settings
 from nnss_utils.paths import read_json, write_json
 from nnss_utils.provenance import data_digests, made_with
-from nnss_utils.run import make_scale_pair
-from nnss_utils.sampling import PairSampler
 from nnss_utils.scores import bwv847_fugue, scale_sequence
-from nnss_utils.tuning import estimate_tuning
+from nnss_utils.training.dataset import make_dataset
 
 ORIGIN = {"versions", "commit", "data"}
 
@@ -59,20 +62,20 @@ def test_without_git_the_commit_is_unknown(monkeypatch, tmp_path):
 
 
 def test_data_and_batches_are_the_same_bits_again(pair):
-    again = make_pair(scale_sequence(60, 64, repetitions=2, longest=0.6, sustained=0), SampledPiano())
+    again = make_pair(scale_sequence(60, 64, repetitions=2, longest=0.6, sustained=0), Steinway())
     assert data_digests(again.notes, again.audio) == data_digests(pair.notes, pair.audio)
-    samplers = [
-        PairSampler(p.notes, p.audio, small_settings(), estimate_tuning(p.audio, p.notes, 60, 64))
+    datasets = [
+        make_dataset(p.notes, p.audio, small_settings(), estimate_tuning(p.audio, p.notes, 60, 64))
         for p in (pair, again)
     ]
-    one, other = (sampler.batch(7) for sampler in samplers)
+    one, other = (dataset.batch(7) for dataset in datasets)
     np.testing.assert_array_equal(one.target, other.target)
     for name in one.inputs:
         np.testing.assert_array_equal(one.inputs[name], other.inputs[name])
 
 
 def test_tables_made_again_from_the_same_results_do_not_differ():
-    for table in readme.tables().values():
+    for table in tables.tables().values():
         assert reproduce.differences(table, table) == []
 
 
@@ -115,7 +118,7 @@ def test_every_figure_of_the_readme_has_a_spread_or_is_exact():
     assert not reproduce.alike("2.18 times (3539 and 1642 frames/s)", "1.50 times (3539 and 1642 frames/s)", ratio)
     assert reproduce.spread_of("measured double BLSTM of 256, training: largest difference of outputs").absolute == 1e-5
     assert reproduce.spread_of("pieces") == reproduce.Spread("")
-    for line in readme.speed_table(read_json(reproduce.KEPT / "benchmark.json")).splitlines()[2:]:
+    for line in tables.speed_table(read_json(reproduce.KEPT / "benchmark.json")).splitlines()[2:]:
         spread = reproduce.spread_of(f"measured {line.split('|')[1].strip()}")
         assert spread != reproduce.Spread(""), line  # two measurements are never exactly alike
 
@@ -157,9 +160,9 @@ def commands(monkeypatch, tmp_path):
         ran.append(command)
         for path in (reproduce.KEPT).glob("*.json"):
             write_json(tmp_path / path.name, read_json(path))
-        if "nnss_utils.pieces" in command:
-            name = command[command.index("nnss_utils.pieces") + 1]
-            model = pieces.kept()[name]
+        if "nnss_utils.evaluation.test_set" in command:
+            name = command[command.index("nnss_utils.evaluation.test_set") + 1]
+            model = test_set.kept_measures()[name]
             here = ["bwv847_fugue", "bwv846_prelude", *map(evaluation.piece_name, command[4:])]
             rows = {piece: model["pieces"][piece] for piece in here}
             write_json(tmp_path / "pieces" / f"{name}.json", model | {"pieces": rows})
@@ -176,14 +179,19 @@ def test_reproducing_runs_the_commands_and_finds_nothing_in_what_is_alike(comman
     assert "not made again, their MIDI files are not given (MIDI=PATH): bach_bwv775" in said
     assert (tmp_path / "laboratory").is_dir()  # the kept trainings, from which the claims are judged
     words = [word for command in commands for word in command]
-    assert {"05_train.ipynb", "07_claims.ipynb", "nnss_utils.benchmark", "nnss_utils.pieces"} <= set(words)
+    assert {
+        "05_train.ipynb",
+        "07_claims.ipynb",
+        "nnss_utils.maintenance.benchmarks",
+        "nnss_utils.evaluation.test_set",
+    } <= set(words)
 
 
 def test_reproducing_from_nothing_trains_every_model_as_it_was_trained(commands, tmp_path):
     assert reproduce.main(["--all", "--tables", "results,models"]) == 0
     trained = [command[2:] for command in commands if "05_train.ipynb" in command]
     assert len(trained) == 6 and not (tmp_path / "laboratory").exists()
-    for name, model in pieces.kept().items():
+    for name, model in test_set.kept_measures().items():
         if model["instrument"] == "steinway" and name != "steinway":
             wanted = Settings.from_dict(model["settings"])
             words = next(list(command[1:]) for command in trained if name in command)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from nnss_utils.quiet import quiet_stderr
+from nnss_utils.errors import quiet_stderr
 
 
 def test_a_greeting_is_not_seen_and_what_follows_is(capfd):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers as nn
 
-from nnss_utils.recurrent import BidirectionalLSTM
+from nnss_utils.model.recurrent import BidirectionalLSTM
 
 
 def pair_of_layers(units: int, inputs: int):

@@ -3,20 +3,22 @@
 import numpy as np
 import pytest
 
-from nnss_utils.codification import codify
-from nnss_utils.config import make_settings
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.dsp.demodulation import heterodyne
+from nnss_utils.dsp.stft import Spectral, stft
 from nnss_utils.errors import InputError
+from nnss_utils.instruments.pair import make_pair
+from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.midi import Note, samples_of
-from nnss_utils.models import outer_product
-from nnss_utils.pair import make_pair
-from nnss_utils.sampling import PairSampler, copy_segments, holdout_blocks, holdout_notes
-from nnss_utils.spectral import SAMPLE_RATE, Spectral, heterodyne, stft
-from nnss_utils.tuning import estimate_tuning
+from nnss_utils.model.codification import codify
+from nnss_utils.model.pairs import outer_product
+from nnss_utils.model.settings import make_settings
+from nnss_utils.training.dataset import copy_segments, holdout_blocks, holdout_notes, make_dataset
 
 
 def sampler(pair, **changes):
     settings = make_settings(**{"architecture": "mask_dense", "batch": 64, "holdout": 0.1} | changes)
-    return PairSampler(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
+    return make_dataset(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
 
 
 def complex_of(pairs):
@@ -99,10 +101,10 @@ def test_inputs_and_target_are_of_the_same_moment(pair):
     """Sound the codification itself as the target: then the tone input is the target."""
     tuning = estimate_tuning(pair.audio, pair.notes, 60, 64)
     settings = make_settings(batch=64, holdout=0.0)
-    from nnss_utils.codification import inharmonic
+    from nnss_utils.model.codification import inharmonic
 
     tone = inharmonic(pair.notes, len(pair.audio) + SAMPLE_RATE, tuning, settings.codification)[0]
-    draw = PairSampler(pair.notes, tone, settings, tuning)
+    draw = make_dataset(pair.notes, tone, settings, tuning)
     assert not draw.mixed
     batch = draw.batch(0)
     np.testing.assert_allclose(batch.inputs["tone"], batch.target, atol=1e-5)

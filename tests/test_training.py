@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from conftest import small_settings
 
-from nnss_utils import batches, training
-from nnss_utils.checkpoint import Progress, interruptible
 from nnss_utils.errors import InputError
-from nnss_utils.modelfile import load_model, run_file
-from nnss_utils.pair import Pair
+from nnss_utils.instruments.pair import Pair
+from nnss_utils.model.model_file import load_model, run_file
 from nnss_utils.paths import RUNS, read_json
-from nnss_utils.sampling import Batch
+from nnss_utils.training import prefetch, train
+from nnss_utils.training.checkpoint import Progress, interruptible
+from nnss_utils.training.dataset import Batch
 
 
 def weights(model):
@@ -32,34 +32,34 @@ def test_it_learns_and_says_how(model):
 
 
 def test_the_same_parameters_give_the_same_network(pair):
-    first = training.train(pair, small_settings(name="twice", steps=8))
-    second = training.train(pair, small_settings(name="twice", steps=8))
+    first = train.train(pair, small_settings(name="twice", steps=8))
+    second = train.train(pair, small_settings(name="twice", steps=8))
     for a, b in zip(weights(first), weights(second), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def interrupt_after(monkeypatch, steps, how):
     """Call `how` once the progress bar shows so many steps."""
-    show = training._show
+    show = train._show
 
     def hooked(bar, progress, settings):
         show(bar, progress, settings)
         if progress.step == steps:
             how()
 
-    monkeypatch.setattr(training, "_show", hooked)
+    monkeypatch.setattr(train, "_show", hooked)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_is_uninterrupted(pair, monkeypatch, capsys, number):
-    whole = training.train(pair, small_settings(name=f"whole{number}", steps=20))
+    whole = train.train(pair, small_settings(name=f"whole{number}", steps=20))
     with monkeypatch.context() as patched:
         interrupt_after(patched, 9, lambda: os.kill(os.getpid(), number))
         with pytest.raises(KeyboardInterrupt):
-            training.train(pair, small_settings(name=f"parts{number}", steps=20))
+            train.train(pair, small_settings(name=f"parts{number}", steps=20))
     assert not run_file(f"parts{number}").exists()
     assert "keeps step 9" in capsys.readouterr().out
-    resumed = training.train(pair, small_settings(name=f"parts{number}", steps=20))
+    resumed = train.train(pair, small_settings(name=f"parts{number}", steps=20))
     assert "from step 9" in capsys.readouterr().out
     for a, b in zip(weights(whole), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -74,12 +74,12 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(pair, monkeypatch, c
     def kill():
         raise Killed
 
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0)
     with monkeypatch.context() as patched:
         interrupt_after(patched, 7, kill)
         with pytest.raises(Killed):
-            training.train(pair, small_settings(name="killed", steps=12))
-    training.train(pair, small_settings(name="killed", steps=12))
+            train.train(pair, small_settings(name="killed", steps=12))
+    train.train(pair, small_settings(name="killed", steps=12))
     assert "from step 6" in capsys.readouterr().out
 
 
@@ -87,44 +87,44 @@ def test_a_checkpoint_of_other_parameters_is_not_used(pair, monkeypatch, capsys)
     with monkeypatch.context() as patched:
         interrupt_after(patched, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
-            training.train(pair, small_settings(name="other", steps=6))
-    training.train(pair, small_settings(name="other", steps=6, power=0.25))
-    assert "starting anew" in capsys.readouterr().out
+            train.train(pair, small_settings(name="other", steps=6))
+    train.train(pair, small_settings(name="other", steps=6, power=0.25))
+    assert "this training starts anew" in capsys.readouterr().out
 
 
 def test_a_damaged_checkpoint_starts_anew(pair, capsys):
     settings = small_settings(name="damaged", steps=2)
-    path = RUNS / "damaged" / f"checkpoint_{training.fingerprint(settings, pair)[:8]}.keras"
+    path = RUNS / "damaged" / f"checkpoint_{train.fingerprint(settings, pair)[:8]}.keras"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"PK nothing")
-    training.train(pair, settings)
-    assert "is damaged: starting anew" in capsys.readouterr().out and not path.exists()
+    train.train(pair, settings)
+    assert "is damaged: this training starts anew" in capsys.readouterr().out and not path.exists()
 
 
 def test_a_trained_model_is_known_by_its_parameters_and_its_pair(model, pair):
     settings = small_settings()
-    assert training.is_trained(settings, pair)
-    assert not training.is_trained(small_settings(power=0.25), pair)
-    assert not training.is_trained(settings, Pair(pair.notes, pair.audio * 0.5, pair.instrument, ""))
-    assert load_model("small").training["fingerprint"] == training.fingerprint(settings, pair)
+    assert train.is_trained(settings, pair)
+    assert not train.is_trained(small_settings(power=0.25), pair)
+    assert not train.is_trained(settings, Pair(pair.notes, pair.audio * 0.5, pair.instrument, ""))
+    assert load_model("small").training["fingerprint"] == train.fingerprint(settings, pair)
 
 
 def test_time_ends_a_training_and_its_learning_rate(pair):
-    model = training.train(pair, small_settings(name="timed", steps=100_000, seconds=4))
+    model = train.train(pair, small_settings(name="timed", steps=100_000, seconds=4))
     assert model.training["steps"] < 100_000 and model.training["seconds"] >= 4
     settings = small_settings(steps=100)
-    slow = training.learning_rate(settings, Progress(step=50, seconds=settings.training.seconds))
-    lagging = training.learning_rate(settings, Progress(step=50, seconds=0.55 * settings.training.seconds))
+    slow = train.learning_rate(settings, Progress(step=50, seconds=settings.training.seconds))
+    lagging = train.learning_rate(settings, Progress(step=50, seconds=0.55 * settings.training.seconds))
     assert slow == pytest.approx(0.01 * settings.training.learning_rate)  # time is over: so is the cosine
-    assert lagging == training.learning_rate(settings, Progress(step=50, seconds=1))  # the clock changes nothing
+    assert lagging == train.learning_rate(settings, Progress(step=50, seconds=1))  # the clock changes nothing
     early, late = Progress(step=50), Progress(step=99)
-    assert training.learning_rate(settings, early) > 10 * training.learning_rate(settings, late)
-    assert training.learning_rate(settings, Progress()) < settings.training.learning_rate / 10  # warm-up
+    assert train.learning_rate(settings, early) > 10 * train.learning_rate(settings, late)
+    assert train.learning_rate(settings, Progress()) < settings.training.learning_rate / 10  # warm-up
 
 
 @pytest.mark.parametrize("power", [1 / 8, 1.0])
 def test_other_powers_train_too(pair, power):
-    model = training.train(pair, small_settings(name=f"power{power}", steps=60, power=power))
+    model = train.train(pair, small_settings(name=f"power{power}", steps=60, power=power))
     assert np.isfinite(model.training["train_loss"]) and model.training["train_loss"] < 1
 
 
@@ -133,39 +133,39 @@ def test_recurrent_networks_train(pair, architecture):
     settings = small_settings(
         name=architecture, architecture=architecture, layers=1, units=16, batch=8, frames=8, steps=5
     )  # fmt: skip
-    assert np.isfinite(training.train(pair, settings).training["train_loss"])
+    assert np.isfinite(train.train(pair, settings).training["train_loss"])
 
 
 def test_overlapping_notes_train_on_their_sum(piano):
+    from nnss_utils.instruments.pair import make_pair
     from nnss_utils.midi import Note
-    from nnss_utils.pair import make_pair
 
     notes = [Note(0.3 * i, 0.3 * i + 0.5, 60 + (i * 7) % 5) for i in range(30)]
     pair = make_pair(notes, piano)
-    model = training.train(pair, small_settings(name="mixed", steps=120, units=128))
+    model = train.train(pair, small_settings(name="mixed", steps=120, units=128))
     assert model.training["train_loss"] < 0.6
 
 
 def test_a_disk_without_room_is_said_before_it_matters(pair, monkeypatch, capsys):
     def free(megabytes):
-        monkeypatch.setattr(training.shutil, "disk_usage", lambda folder: SimpleNamespace(free=megabytes * 1e6))
+        monkeypatch.setattr(train.shutil, "disk_usage", lambda folder: SimpleNamespace(free=megabytes * 1e6))
 
     free(10)
     with pytest.raises(InputError, match=r"has 10 MB of room, the model alone needs 15 MB; make room and run it again"):
-        training.train(pair, small_settings(name="room", steps=1))
+        train.train(pair, small_settings(name="room", steps=1))
     free(50)
-    training.train(pair, small_settings(name="room", steps=1))
+    train.train(pair, small_settings(name="room", steps=1))
     assert "has 50 MB of room; checkpoints and model may need 110 MB" in capsys.readouterr().out
 
 
 def test_a_silent_pair_and_a_diverging_training_say_so(pair):
     silent = Pair(pair.notes, np.zeros_like(pair.audio), "x", "silence")
     with pytest.raises(InputError, match="silent"):
-        training.train(silent, small_settings(name="silent", steps=3))
+        train.train(silent, small_settings(name="silent", steps=3))
     bad = pair.audio.copy()
     bad[::1000] = np.nan
     with pytest.raises(InputError, match="diverged"):
-        training.train(Pair(pair.notes, bad, "x", "nan"), small_settings(name="diverged", steps=3))
+        train.train(Pair(pair.notes, bad, "x", "nan"), small_settings(name="diverged", steps=3))
     assert not run_file("silent").exists() and not run_file("diverged").exists()
 
 
@@ -183,9 +183,9 @@ def test_signals_are_left_alone_outside_the_main_thread():
 
 
 def test_echoed_batches_come_in_pairs_and_are_made_once(pair):
-    assert [batches.batch_number(step, 2) for step in range(8)] == [0, 1, 0, 1, 2, 3, 2, 3]
-    assert [batches.batch_number(step, 1) for step in range(3)] == [0, 1, 2]
-    assert [batches.batch_number(step, 3) for step in range(8)] == [0, 1, 0, 1, 0, 1, 2, 3]
+    assert [prefetch.batch_number(step, 2) for step in range(8)] == [0, 1, 0, 1, 2, 3, 2, 3]
+    assert [prefetch.batch_number(step, 1) for step in range(3)] == [0, 1, 2]
+    assert [prefetch.batch_number(step, 3) for step in range(8)] == [0, 1, 0, 1, 0, 1, 2, 3]
     made = []
 
     class Sampler:
@@ -194,7 +194,7 @@ def test_echoed_batches_come_in_pairs_and_are_made_once(pair):
             return Batch({"number": np.float32([number])}, np.zeros(1, np.float32))
 
     with ThreadPoolExecutor(1) as pool:
-        drawn = [int(b.inputs["number"][0]) for b in batches.batches_ahead(pool, Sampler(), 3, 10, 2)]
+        drawn = [int(b.inputs["number"][0]) for b in prefetch.batches_ahead(pool, Sampler(), 3, 10, 2)]
     assert drawn == [1, 2, 3, 2, 3, 4, 5]
     assert sorted(made) == [1, 2, 3, 4, 5]
 
@@ -221,10 +221,10 @@ def test_a_watched_training_is_the_same_and_looking_costs_it_no_time(pair, monke
         clock[0] += 0.001
         return clock[0]
 
-    monkeypatch.setattr(training.time, "monotonic", tick)
+    monkeypatch.setattr(train.time, "monotonic", tick)
     watch = Looker(clock)
-    watched = training.train(pair, small_settings(name="watched", steps=30, seconds=500), watch)
-    alone = training.train(pair, small_settings(name="watched", steps=30, seconds=500))
+    watched = train.train(pair, small_settings(name="watched", steps=30, seconds=500), watch)
+    alone = train.train(pair, small_settings(name="watched", steps=30, seconds=500))
     assert watch.steps == [10, 20, 30, 30] and watch.names == {"watched"}
     for a, b in zip(watched.network.weights, alone.network.weights, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from nnss_utils.codification import ToneTable
-from nnss_utils.config import Codification, make_settings
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.dsp.demodulation import carriers
+from nnss_utils.dsp.stft import Spectral, stft
+from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.midi import Note
-from nnss_utils.models import outer_product
-from nnss_utils.spectral import SAMPLE_RATE, Spectral, carriers, stft
-from nnss_utils.tuning import Tuning
-from nnss_utils.voices import Voices, as_pairs, impulse_amplitude, impulse_channel, impulse_factors
+from nnss_utils.model.codification import Codification, ToneTable
+from nnss_utils.model.inputs import Voices, impulse_amplitude, impulse_channel, impulse_factors
+from nnss_utils.model.pairs import as_pairs, outer_product
+from nnss_utils.model.settings import make_settings
 
 FAR = np.array([[10**7]])  # a note-off that no frame hears
 

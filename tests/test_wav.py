@@ -7,12 +7,14 @@ import pytest
 import soundfile
 from conftest import small_settings
 
-from nnss_utils import training, wav
 from nnss_utils.errors import InputError
-from nnss_utils.pair import Pair, moved
-from nnss_utils.sampling import PairSampler
-from nnss_utils.tuning import estimate_tuning
-from nnss_utils.wav import read_wav, stored, unload
+from nnss_utils.instruments import wav
+from nnss_utils.instruments.pair import Pair, moved
+from nnss_utils.instruments.tuning import estimate_tuning
+from nnss_utils.instruments.wav import read_wav, stored
+from nnss_utils.paths import release_pages
+from nnss_utils.training import train
+from nnss_utils.training.dataset import make_dataset
 
 
 def is_mapped(audio: np.ndarray) -> bool:
@@ -38,12 +40,12 @@ def test_a_long_file_is_mapped_and_reads_the_same(tmp_path, short_limit, channel
     audio = read_wav(tmp_path / "a.wav")
     assert is_mapped(audio) and not list(short_limit.iterdir())  # the file has no name any more
     np.testing.assert_array_equal(audio, sound[:, 0])
-    unload(audio)
+    release_pages(audio)
     np.testing.assert_array_equal(audio, sound[:, 0])
     for samples in (700, -700, 0):
         expected = np.pad(sound[:, 0], (samples, 0)) if samples > 0 else sound[-samples:, 0]
         np.testing.assert_array_equal(moved(audio, samples), expected)
-    unload(sound)  # what is not mapped stays as it is
+    release_pages(sound)  # what is not mapped stays as it is
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
@@ -59,9 +61,9 @@ def test_training_draws_the_same_from_memory_and_from_disk(pair, short_limit):
     settings = small_settings()
     mapped = Pair(pair.notes, stored([pair.audio], len(pair.audio)), pair.instrument, pair.description)
     assert is_mapped(mapped.audio) and not is_mapped(pair.audio)
-    assert training.fingerprint(settings, mapped) == training.fingerprint(settings, pair)
+    assert train.fingerprint(settings, mapped) == train.fingerprint(settings, pair)
     tuning = estimate_tuning(pair.audio, pair.notes, 60, 64)
-    a, b = (PairSampler(p.notes, p.audio, settings, tuning).batch(3) for p in (pair, mapped))
+    a, b = (make_dataset(p.notes, p.audio, settings, tuning).batch(3) for p in (pair, mapped))
     np.testing.assert_array_equal(a.target, b.target)
 
 

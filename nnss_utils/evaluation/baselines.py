@@ -21,7 +21,7 @@ STFT = {"n_fft": 2048, "hop_length": 512}
 
 
 def griffin_lim(target: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return the sound that Griffin-Lim (1984) finds for the true magnitudes of `target` (STFT 2048/512), by librosa."""
+    """Return the sound that Griffin-Lim (1984) finds for the true magnitudes of `target`, by librosa."""
     magnitudes = np.abs(librosa.stft(y=np.asarray(target, np.float32), **STFT))
     return librosa.griffinlim(magnitudes, n_iter=32, length=len(target), random_state=seed, **STFT)
 

@@ -110,9 +110,7 @@ def level_difference_db(Y: np.ndarray, P: np.ndarray, floor: float) -> np.ndarra
     return 10 * (levels[0] - levels[1])  # a ratio could overflow
 
 
-def attack_sustain_lsd_db(
-    target: np.ndarray, prediction: np.ndarray, onsets: Sequence[float]
-) -> tuple[float, float]:
+def attack_sustain_lsd_db(target: np.ndarray, prediction: np.ndarray, onsets: Sequence[float]) -> tuple[float, float]:
     """Return the log-spectral distance (dB) in attacks and in the rest, on an STFT of 512/64.
 
     Attacks are the frames whose middle lies in the 40 ms after an onset (seconds); a distance without frames is 0.

@@ -13,8 +13,8 @@ import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import check_choice, check_flag, check_number
-from nnss_utils.midi import PITCHES, Note, samples_of
 from nnss_utils.instruments.tuning import Tuning
+from nnss_utils.midi import PITCHES, Note, samples_of
 
 KINDS = ("inharmonic", "two_sines")
 IMPULSES = ("ringing", "none", "frame")

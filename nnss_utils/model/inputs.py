@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.demodulation import carrier_factors
 from nnss_utils.dsp.stft import Spectral, oversample, samples_of_frames, stft, window_samples
 from nnss_utils.midi import Note, samples_of

@@ -20,17 +20,17 @@ import h5py
 import numpy as np
 
 from nnss_utils.errors import InputError, check_number
+from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
 from nnss_utils.model.settings import Settings, build_network
-from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.paths import MODELS, RUNS, atomic_write, relative, safe_name
 
 PRETRAINED = MODELS / "steinway.keras"  # the model that the project ships
 FORMAT = 1  # of nnss.json: a change that an older version can't read makes it 2
 
-_CONTENT, _WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
+_CONTENT, WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
 STATE = "training.npz"  # of a checkpoint
-MEMBERS = {_CONTENT, _WEIGHTS, _CONFIG, "metadata.json", STATE}
+MEMBERS = {_CONTENT, WEIGHTS, _CONFIG, "metadata.json", STATE}
 MOST_BYTES = 4e9  # of a file's members, unpacked
 MOST_GROUPS = 10_000  # of an HDF5 file, which may contain itself
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)  # what reading raises
@@ -160,7 +160,9 @@ def load_model(name: str) -> TrainedModel:
         _check_content(*rest, tuning)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{relative(path)} is damaged, or of another version ({reason:.200}); train it again") from None
+        raise InputError(
+            f"{relative(path)} is damaged, or of another version ({reason:.200}); train it again"
+        ) from None
     network = build_network(settings)
     load_weights(network, path)
     return TrainedModel(network, settings, tuning, *rest)
@@ -173,15 +175,15 @@ def load_weights(network: keras.Model, path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            described, weights = json.loads(archive.read(_CONFIG)), archive.read(_WEIGHTS)
+            described, weights = json.loads(archive.read(_CONFIG)), archive.read(WEIGHTS)
         own = set(_classes(json.loads(network.to_json())))
         unknown = sorted(set(_classes(described)) - own)
         if unknown:
             raise ValueError(f"it has {', '.join(f'{module}.{name}' for module, name in unknown):.100}")
         _check_arrays(weights, network.count_params())
         with tempfile.TemporaryDirectory() as folder:  # only what was checked; and Keras reads a plain file faster
-            Path(folder, _WEIGHTS).write_bytes(weights)
-            network.load_weights(Path(folder, _WEIGHTS))
+            Path(folder, WEIGHTS).write_bytes(weights)
+            network.load_weights(Path(folder, WEIGHTS))
     except (*DAMAGED, KeyError, TypeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(

@@ -15,12 +15,12 @@ from nnss_utils.dsp.demodulation import heterodyne
 from nnss_utils.dsp.stft import samples_of_frames
 from nnss_utils.errors import InputError
 from nnss_utils.instruments.base import velocity_gain
+from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.midi import Note, samples_of
 from nnss_utils.model.codification import ToneTable, codify
 from nnss_utils.model.inputs import Voices, spectra_of, voice_inputs
 from nnss_utils.model.pairs import as_pairs
 from nnss_utils.model.settings import Settings
-from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.paths import release_pages
 
 SHORTEST_SOUND = 0.0136  # s of a note that a frame hears at least (600 samples; the window's edge hides less)

@@ -8,12 +8,12 @@ import numpy as np
 from nnss_utils.dsp.normalization import FLOOR, LOGARITHM, normalize
 from nnss_utils.errors import InputError
 from nnss_utils.instruments.pair import Pair
+from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.forward import predict
 from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
 from nnss_utils.model.pairs import as_complex, denormalize_pairs, istft_pairs, normalize_pairs
 from nnss_utils.model.settings import Settings, build_network
-from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.paths import release_pages
 from nnss_utils.training.dataset import Batch, Dataset, make_dataset
 from nnss_utils.training.prefetch import batch_inputs
@@ -24,9 +24,7 @@ MIX_FLOOR = 1e-5  # magnitude (-100 dB): where voices cancel, a power's gradient
 class LossModel(keras.Model):
     """A network with its way from a batch to a normalized prediction and a loss; Keras takes the steps."""
 
-    def __init__(
-        self, network: keras.Model, settings: Settings, output_scale: float, *, mixed: bool = False
-    ) -> None:
+    def __init__(self, network: keras.Model, settings: Settings, output_scale: float, *, mixed: bool = False) -> None:
         """Wrap `network` to be trained by `settings`; its outputs and the loss count in units of `output_scale`.
 
         mixed: voices are added before they are compared.

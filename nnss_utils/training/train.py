@@ -131,7 +131,9 @@ def _check_room(folder: Path, size: int) -> None:
             "make room and run it again"
         )
     if free < needed:
-        tell(f"{relative(folder)} has {free / 1e6:.0f} MB of room; checkpoints and model may need {needed / 1e6:.0f} MB")
+        tell(
+            f"{relative(folder)} has {free / 1e6:.0f} MB of room; checkpoints and model may need {needed / 1e6:.0f} MB"
+        )
 
 
 def _summary(progress: Progress, loss_model: LossModel, pair: Pair) -> dict:

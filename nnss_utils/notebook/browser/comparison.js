@@ -85,7 +85,7 @@ class Player {
     const row = make(this.root, "div", { class: "nnss-time" });
     this.range = make(row, "input", { type: "range", min: "0", step: "0.01", value: "0", "aria-label": "playing position" });
     this.range.oninput = () => this.seek(Number(this.range.value));
-    this.said = make(row, "span", { class: "nnss-faint" });
+    this.note = make(row, "span", { class: "nnss-faint" });
     this.files = make(row, "span");
     this.columns = [];
     this.active = null;
@@ -199,7 +199,7 @@ class Player {
     this.range.value = this.position;
     this.root.dataset.playing = this.active?.title ?? "";
     this.root.dataset.position = this.position.toFixed(3);
-    this.said.textContent = `${clock(this.position)} / ${clock(this.seconds)} ${this.model.get("said")}`;
+    this.note.textContent = `${clock(this.position)} / ${clock(this.seconds)} ${this.model.get("note")}`;
   }
 
   update() {

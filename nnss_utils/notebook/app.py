@@ -1,6 +1,6 @@
-"""The page of notebook 10_play: a menu of networks, a piano to play, a recorder, and a place to drop MIDI files.
+"""The page of notebook 10_play: model selector, piano, recorder, and a place to drop MIDI files.
 
-What takes long (a piece, a recording's rendering) is done on a thread of its own, so that the piano goes on sounding.
+Long work (rendering a piece or a take) runs on its own thread, so that the piano keeps sounding.
 """
 
 import threading
@@ -13,27 +13,36 @@ import ipywidgets
 import numpy as np
 from matplotlib.figure import Figure
 
-from nnss_utils import listening, metrics, plots
+from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
-from nnss_utils.evaluation import playable, read_notes
-from nnss_utils.instrument import grid_of, load_instrument, on_grid
-from nnss_utils.keyboard import Piano, Take
-from nnss_utils.menu import NetworkMenu, playable_models
+from nnss_utils.evaluation import metrics
+from nnss_utils.instruments.base import on_grid
+from nnss_utils.instruments.load import can_play, grid_of, load_instrument
+from nnss_utils.instruments.wav import write_wav
 from nnss_utils.midi import Note, check_range, read_midi, write_midi
-from nnss_utils.modelfile import find_model, load_model
-from nnss_utils.paths import RENDERS, shown
-from nnss_utils.player import VoicePlayer
-from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.synthesis import synthesize
-from nnss_utils.uploads import MOST_SECONDS, MidiDrop, check_piece, read_upload, received
-from nnss_utils.wav import write_wav
+from nnss_utils.model.model_file import find_model, load_model
+from nnss_utils.notebook import players, plots
+from nnss_utils.notebook.controls import (
+    MOST_SECONDS,
+    MidiDrop,
+    ModelSelector,
+    check_piece,
+    playable_models,
+    read_upload,
+    received,
+)
+from nnss_utils.notebook.keyboard import Piano, Take
+from nnss_utils.paths import RENDERS, relative
+from nnss_utils.scores import read_notes
+from nnss_utils.synthesis.render import synthesize
+from nnss_utils.synthesis.voice import VoiceRenderer
 
 
 class Stopped(Exception):
-    """The visitor asked to stop, or gave something else to do."""
+    """The visitor stopped the work, or started other work."""
 
 
-class Desk:
+class App:
     """All parts of the page, each a widget to display: `menu`, `keys`, `recorder`, `pieces` and `compared`."""
 
     def __init__(self, model: str, velocity: int = 90, gain: float = 3.0, folder: Path = RENDERS) -> None:
@@ -47,9 +56,9 @@ class Desk:
             known = ", ".join(models) or "none"
             raise InputError(f"model {model!r} can't be played by keys, only by 06_evaluation; those that can: {known}")
         self.folder, self.gain = folder, gain
-        self.player = _player(model)
-        self.piano = Piano(self.player, velocity=velocity, gain=gain)
-        self.menu = NetworkMenu(models, model, self.use)
+        self.renderer = _renderer(model)
+        self.piano = Piano(self.renderer, velocity=velocity, gain=gain)
+        self.menu = ModelSelector(models, model, self.use)
         self.keys = _keys(self.piano)
         self._make_recorder()
         self._make_pieces()
@@ -58,9 +67,9 @@ class Desk:
         self._stop = threading.Event()
 
     def use(self, model: str) -> None:
-        """Play by another network from now on, and render the piece that is shown with it."""
-        self.player = _player(model)
-        self.piano.use(self.player)
+        """Play by another network from now on, and render the current piece with it."""
+        self.renderer = _renderer(model)
+        self.piano.use(self.renderer)
         if self._piece is not None:
             self._begin(lambda: self._render(*self._piece))
 
@@ -68,26 +77,26 @@ class Desk:
 
     def _make_recorder(self) -> None:
         self.record = ipywidgets.ToggleButton(description="record", tooltip="record what is played")
-        self.record_said = ipywidgets.HTML().add_class("nnss-record-said")
-        self.recorded = listening.Comparison({}, self.gain, longest=MOST_SECONDS)
+        self.record_message = ipywidgets.HTML().add_class("nnss-record-message")
+        self.recorded = players.Comparison({}, self.gain, longest=MOST_SECONDS)
         self.record.observe(lambda change: self._start_take() if change["new"] else self._end_take(), names="value")
-        self.recorder = ipywidgets.VBox([ipywidgets.HBox([self.record, self.record_said]), self.recorded])
+        self.recorder = ipywidgets.VBox([ipywidgets.HBox([self.record, self.record_message]), self.recorded])
 
     def _start_take(self) -> None:
         self.record.description, self.piano.take = "stop", Take()
-        self.record_said.value = "recording: play"
+        self.record_message.value = "recording: play"
 
     def _end_take(self) -> None:
         take, self.piano.take = self.piano.take, None
         self.record.description = "record"
         notes, pedal = take.notes() if take else ([], [])
         if notes:
-            self._begin(lambda: self.keep(notes, pedal), self.record_said)
+            self._begin(lambda: self.keep(notes, pedal), self.record_message)
         else:
-            self.record_said.value = "nothing was played"
+            self.record_message.value = "nothing was played"
 
     def keep(self, notes: Sequence[Note], pedal: Sequence[tuple[float, float]] = ()) -> Path:
-        """Write what was played as played.mid and played.wav into a folder of its own, show both, return the folder.
+        """Write what was played as played.mid and played.wav into a new folder, show both, return the folder.
 
         The WAV is as loud as the page: the network's sound times `gain`, as float so that nothing is clipped.
         """
@@ -95,7 +104,7 @@ class Desk:
         folder = next(f for f in (self.folder / (stamp + f"-{n}" * (n > 1)) for n in range(1, 1000)) if not f.exists())
         midi = write_midi(folder / "played.mid", notes, pedal=pedal)
         heard = read_midi(midi)  # with what the pedal held
-        self.record_said.value = f"rendering {len(heard)} notes ..."
+        self.record_message.value = f"rendering {len(heard)} notes ..."
         check_piece(heard)
         sound = self._sound(heard)
         wav = write_wav(folder / "played.wav", sound * np.float32(self.gain), "float").path
@@ -105,7 +114,7 @@ class Desk:
                 {"name": path.name, "type": kind, "data": path.read_bytes()}
                 for path, kind in ((midi, "audio/midi"), (wav, "audio/wav"))
             ]
-        self.record_said.value = f"{len(heard)} notes kept in {escape(shown(folder))}"
+        self.record_message.value = f"{len(heard)} notes kept in {escape(relative(folder))}"
         return folder
 
     # ---- pieces
@@ -114,25 +123,25 @@ class Desk:
         self.drop = MidiDrop()
         self.progress = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0, layout={"width": "20em"})
         self.cancel = ipywidgets.Button(description="stop", disabled=True)
-        self.piece_said = ipywidgets.HTML().add_class("nnss-piece-said")
+        self.piece_message = ipywidgets.HTML().add_class("nnss-piece-message")
         self.roll = ipywidgets.Image(format="png", layout={"max_width": "560px", "display": "none"})
         self.roll.add_class("nnss-roll")
-        self.compared = listening.Comparison({}, self.gain, longest=MOST_SECONDS)
+        self.compared = players.Comparison({}, self.gain, longest=MOST_SECONDS)
         self.drop.on_msg(self._dropped)
         self.cancel.on_click(lambda _: self._stop.set())
-        bar = ipywidgets.HBox([self.progress, self.cancel, self.piece_said])
+        bar = ipywidgets.HBox([self.progress, self.cancel, self.piece_message])
         self.pieces = ipywidgets.VBox([self.drop, bar, self.roll])
 
     def _dropped(self, _: object, message: dict, buffers: list) -> None:
-        """Render the file that was dropped, or say why not."""
+        """Render the dropped file, or show why not."""
         self._begin(lambda: self._render_upload(*received(message, buffers)))
 
     def _render_upload(self, name: str, content: bytes) -> None:
-        self.piece_said.value = f"reading {escape(name)} ..."
+        self.piece_message.value = f"reading {escape(name)} ..."
         self._render(name, read_upload(name, content))
 
     def play(self, midi: str) -> None:
-        """Render a score of the project or a MIDI file of this machine, and show it as a dropped file is shown."""
+        """Render a score of the project or a MIDI file of this machine, and show it like a dropped file."""
         notes = read_notes(midi)
         check_piece(notes)
         self.wait()
@@ -141,12 +150,12 @@ class Desk:
 
     def _render(self, name: str, notes: Sequence[Note]) -> None:
         """Show notes as a piano roll, and their sound by the network beside the instrument's."""
-        model = self.player.model
+        model = self.renderer.model
         notes = on_grid(notes, grid_of(model.instrument))
         check_range(notes, model.low, model.high, f"the model {model.name}")
-        self.piece_said.value = f"{escape(name)}: {len(notes)} notes"
+        self.piece_message.value = f"{escape(name)}: {len(notes)} notes"
         sounds, fit = {"prediction (network)": self._sound(notes, self.progress)}, ""
-        if playable(model.instrument):
+        if can_play(model.instrument):
             sounds["target (instrument)"] = load_instrument(model.instrument).render(notes)
             length = max(map(len, sounds.values()))
             sounds = {title: np.pad(sound, (0, length - len(sound))) for title, sound in sounds.items()}
@@ -155,20 +164,20 @@ class Desk:
             fit += f", SNR {metrics.snr_db(target, prediction):.1f} dB"
         self._check_stop()
         peak = max(float(np.abs(sound).max(initial=0)) for sound in sounds.values())
-        self.compared.gain = min(self.gain, 0.9 / max(peak, 1e-9))  # of both, and shown
+        self.compared.gain = min(self.gain, 0.9 / max(peak, 1e-9))  # of both; the page shows it
         self.compared.show(sounds)
         self.roll.value = roll_picture(notes, self.compared.seconds)
         self.roll.layout.display = ""
         self._piece = name, notes
-        self.piece_said.value = f"{escape(name)}: {len(notes)} notes, {self.compared.seconds:.1f} s{fit}"
+        self.piece_message.value = f"{escape(name)}: {len(notes)} notes, {self.compared.seconds:.1f} s{fit}"
 
     # ---- work
 
     def _sound(self, notes: Sequence[Note], progress: ipywidgets.FloatProgress | None = None) -> np.ndarray:
-        """Return the network's sound of notes; raises `Stopped` where the visitor wants no more."""
+        """Return the network's sound of notes; raises `Stopped` if the visitor stops it."""
         total = max(note.end for note in notes) * SAMPLE_RATE
         blocks, done = [], 0
-        for block in synthesize(notes, self.player.model, progress=False):
+        for block in synthesize(notes, self.renderer.model, progress=False):
             self._check_stop()
             blocks.append(block)
             done += len(block)
@@ -180,9 +189,9 @@ class Desk:
         if self._stop.is_set():
             raise Stopped
 
-    def _begin(self, job: Callable[[], object], said: ipywidgets.HTML | None = None) -> None:
-        """Do a job on a thread of its own, after stopping the one before; its errors are said in the page."""
-        said = said or self.piece_said
+    def _begin(self, job: Callable[[], object], message: ipywidgets.HTML | None = None) -> None:
+        """Run a job on its own thread after stopping the previous one; the page shows its errors."""
+        message = message or self.piece_message
         self._stop.set()
         self.wait()
 
@@ -191,11 +200,11 @@ class Desk:
             try:
                 job()
             except InputError as error:
-                said.value = _bad(str(error))
+                message.value = _bad(str(error))
             except Stopped:
-                said.value = "stopped"
-            except Exception as error:  # the page says it, and the log has the rest
-                said.value = _bad(f"{type(error).__name__}: {error}")
+                message.value = "stopped"
+            except Exception as error:  # the page shows the line, the log the rest
+                message.value = _bad(f"{type(error).__name__}: {error}")
                 raise
             finally:
                 self.cancel.disabled = True
@@ -205,17 +214,17 @@ class Desk:
         self._work.start()
 
     def wait(self) -> None:
-        """Wait until what was begun is done or has stopped."""
+        """Wait until the current job is done or has stopped."""
         if self._work is not None:
             self._work.join()
         self._stop.clear()
 
 
-def _player(model: str) -> VoicePlayer:
-    """Return a player of the network called `model`, warmed up."""
-    player = VoicePlayer(load_model(model))
-    player.warm_up()
-    return player
+def _renderer(model: str) -> VoiceRenderer:
+    """Return a renderer of the network called `model`, warmed up."""
+    renderer = VoiceRenderer(load_model(model))
+    renderer.warm_up()
+    return renderer
 
 
 def _keys(piano: Piano) -> ipywidgets.VBox:
@@ -232,13 +241,13 @@ def _keys(piano: Piano) -> ipywidgets.VBox:
 
 def roll_picture(notes: Sequence[Note], seconds: float) -> bytes:
     """Return the piano roll of notes over `seconds` as a PNG, its axes where the spectrograms have theirs."""
-    figure = Figure(figsize=listening.SIZE, dpi=80)
-    ax = figure.add_axes(listening.AXES)
+    figure = Figure(figsize=players.SIZE, dpi=80)
+    ax = figure.add_axes(players.AXES)
     plots.piano_roll(notes, ax)
     ax.set(xlim=(0, seconds or 1))
     return plots.png(figure)
 
 
 def _bad(text: str) -> str:
-    """Return one line of HTML that says what is wrong; nothing of it is markup."""
+    """Return an error text as one line of HTML, escaped."""
     return f'<span style="color: var(--jp-error-color1, #b00020)">{escape(text)}</span>'

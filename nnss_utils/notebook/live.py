@@ -1,9 +1,8 @@
-"""What a training looks like while it goes on: the loss, and a test piece that fills in (notebook 05_train).
+"""A training while it runs: the loss, and a test piece that fills in (notebook 05_train).
 
-Only where somebody can see it. Headless, a progress bar says all.
+It is shown in a page only; elsewhere the progress bar shows loss and time left.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,42 +11,38 @@ import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from nnss_utils import charts, plots
-from nnss_utils.checkpoint import Progress
+from nnss_utils.errors import in_page
 from nnss_utils.midi import Note
-from nnss_utils.modelfile import TrainedModel
-from nnss_utils.synthesis import render
+from nnss_utils.model.model_file import TrainedModel
+from nnss_utils.notebook import charts, plots
+from nnss_utils.synthesis.render import render
+from nnss_utils.training.checkpoint import Progress
 
-FIRST_LOOK = 2.0  # s of training
-SHARE = 0.06  # of the time that looking may take
-
-
-def in_page() -> bool:
-    """Return whether this kernel was started for a page (JupyterLab, Voila, VS Code), not by papermill or a shell."""
-    return any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID"))
+FIRST_PROBE = 2.0  # s of training
+SHARE = 0.06  # of the time that probing may take
 
 
 class TrainingView:
-    """A picture in the page, drawn anew as training goes on: the loss, and the test piece as the network plays it."""
+    """A picture in the page, drawn again as training runs: the loss, and the test piece by the network."""
 
     def __init__(self, notes: Sequence[Note], target: np.ndarray | None = None) -> None:
-        """Look at `notes`, which must lie in the pair's range (none: the loss alone), beside their `target` sound."""
+        """Show `notes`, which must lie in the pair's range (none: the loss alone), beside their `target` sound."""
         self.notes, self.target = list(notes), target
         self.image = ipywidgets.Image(format="png", layout={"max_width": "1000px"})
-        self.next_look = FIRST_LOOK
-        self.looks = 0
+        self.next_probe = FIRST_PROBE
+        self.probes = 0
 
     def due(self, progress: Progress) -> bool:
-        """Return whether it is time to look."""
-        return progress.seconds >= self.next_look
+        """Return whether it is time to draw."""
+        return progress.seconds >= self.next_probe
 
     def __call__(self, progress: Progress, model: TrainedModel) -> None:
-        """Draw the picture of where training stands; takes SHARE of the time."""
+        """Draw the picture of the training as it is; takes SHARE of the time."""
         begun = time.monotonic()
         sound = render(self.notes, model, progress=False) if self.notes else None
         self.image.value = picture(progress, sound, self.target)
-        self.looks += 1
-        self.next_look = progress.seconds + max(FIRST_LOOK, (time.monotonic() - begun) / SHARE)
+        self.probes += 1
+        self.next_probe = progress.seconds + max(FIRST_PROBE, (time.monotonic() - begun) / SHARE)
 
 
 def picture(progress: Progress, sound: np.ndarray | None, target: np.ndarray | None, dpi: int = 80) -> bytes:
@@ -68,13 +63,13 @@ def picture(progress: Progress, sound: np.ndarray | None, target: np.ndarray | N
     return plots.png(figure, dpi)
 
 
-def view(notes: Sequence[Note], play: Callable[[Sequence[Note]], np.ndarray] | None = None) -> TrainingView | None:
-    """Show a `TrainingView` where somebody can see it, and return it; None where nobody can.
+def live_view(notes: Sequence[Note], play: Callable[[Sequence[Note]], np.ndarray] | None = None) -> TrainingView | None:
+    """Show a `TrainingView` and return it; None where there is no page.
 
     play: the instrument, whose sound of `notes` is shown beside the network's.
     """
     if not in_page():
         return None
-    shown = TrainingView(notes, play(notes) if notes and play else None)
-    display(shown.image)
-    return shown
+    view = TrainingView(notes, play(notes) if notes and play else None)
+    display(view.image)
+    return view

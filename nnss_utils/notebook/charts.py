@@ -5,8 +5,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnss_utils.metrics import third_octave_edges, third_octave_energies
-from nnss_utils.plots import COLOURS, LEVELS, LOG_TICKS, axes_or_new, colour_of, hertz
+from nnss_utils.dsp.stft import third_octave_edges
+from nnss_utils.evaluation.metrics import third_octave_energies
+from nnss_utils.notebook.plots import COLOURS, LEVELS, LOG_TICKS, axes_or_new, colour_of, hertz
 
 
 def learning_map(result: dict, top: float = 22050.0, ax: Axes | None = None) -> tuple[Figure, Axes]:

@@ -1,7 +1,7 @@
-"""A piano in the page that a network plays (notebook 10_play): struck keys ask for sound, and what is played is kept.
+"""A piano in the page that a network plays (notebook 10_play): keys ask for sound, and a take records them.
 
-The page (browser/piano.js) joins the pieces that `Piano` answers with, to the sample: a note that is held and let go
-there is the note that `synthesis.render` makes.
+The page (browser/piano.js) joins the pieces that `Piano` sends, to the sample: a note that is held and released there
+is the note that `synthesis.render` makes.
 """
 
 import threading
@@ -13,11 +13,11 @@ import anywidget
 import numpy as np
 import traitlets
 
+from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, check_number
-from nnss_utils.listening import BROWSER, STYLE
 from nnss_utils.midi import Note
-from nnss_utils.player import VoicePlayer
-from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils.notebook.players import BROWSER, STYLE
+from nnss_utils.synthesis.voice import VoiceRenderer
 
 MOST_VOICES = 64  # that sound at once; the oldest is lost
 MOST_HELD = 25.0  # s that a key may be held
@@ -25,13 +25,13 @@ MOST_HELD = 25.0  # s that a key may be held
 
 @dataclass
 class Take:
-    """What is played while it is recorded: strokes of keys and of the pedal, in seconds of the page's clock."""
+    """A recording of what is played: strokes of keys and of the pedal, in seconds of the page's clock."""
 
-    strokes: dict[int, list] = field(default_factory=dict)  # voice -> [pitch, velocity, struck, let go or None]
+    strokes: dict[int, list] = field(default_factory=dict)  # voice -> [pitch, velocity, struck, released or None]
     pedal: list[tuple[float, bool]] = field(default_factory=list)
 
-    def hear(self, message: dict) -> None:
-        """Keep what one message of the page says, if it is about keys or the pedal."""
+    def record(self, message: dict) -> None:
+        """Record one message of the page, if it is about keys or the pedal."""
         kind, time = message["type"], message["time"]
         if kind == "press":
             self.strokes[message["id"]] = [message["pitch"], message["velocity"], time, None]
@@ -43,7 +43,7 @@ class Take:
     def notes(self) -> tuple[list[Note], list[tuple[float, float]]]:
         """Return the notes from key down to key up and the pedal's (down, up), in seconds from the first note on.
 
-        Keys and a pedal that are still down end with what was last done.
+        Keys and a pedal that are still down end with the last event.
         """
         if not self.strokes:
             return [], []
@@ -65,7 +65,7 @@ class Take:
 
 
 class Piano(anywidget.AnyWidget):
-    """A piano to click on and to type on: every stroke is a voice that the network makes while it sounds."""
+    """A piano to click and type on: every stroke is a voice that the network makes while it sounds."""
 
     _esm, _css = BROWSER / "piano.js", STYLE
     low = traitlets.Int(21).tag(sync=True)  # MIDI pitches of the first and the last key
@@ -74,21 +74,21 @@ class Piano(anywidget.AnyWidget):
     pedal = traitlets.Bool(False).tag(sync=True)
     gain = traitlets.Float(3.0).tag(sync=True)  # of the page's loudspeaker
 
-    def __init__(self, player: VoicePlayer, **traits: object) -> None:
-        """Make a piano that `player`, warmed up, sounds; traits: velocity, pedal, gain."""
+    def __init__(self, renderer: VoiceRenderer, **traits: object) -> None:
+        """Make a piano that sounds by `renderer`, which is warmed up; traits: velocity, pedal, gain."""
         super().__init__(**traits)
         self.take: Take | None = None  # while it is recorded
         self._lock = threading.Lock()  # messages may come on another thread than cells
-        self.use(player)
+        self.use(renderer)
         self.on_msg(self._hear)
 
-    def use(self, player: VoicePlayer) -> None:
-        """Sound by another player from now on."""
+    def use(self, renderer: VoiceRenderer) -> None:
+        """Sound by another renderer from now on."""
         with self._lock:
-            self.player = player
+            self.renderer = renderer
             self._voices: OrderedDict[int, tuple[int, int, Iterator[np.ndarray]]] = OrderedDict()
-        self.low, self.high = player.model.low, player.model.high
-        self.send({"type": "changed"})  # what the page has prepared is another network's
+        self.low, self.high = renderer.model.low, renderer.model.high
+        self.send({"type": "changed"})  # what the page has prepared belongs to another network
 
     def _hear(self, _: object, message: dict, buffers: list) -> None:
         """Answer a message of the page; bad ones get one line back and change nothing."""
@@ -96,12 +96,12 @@ class Piano(anywidget.AnyWidget):
             with self._lock:
                 check_message(message)
                 if self.take is not None:
-                    self.take.hear(message)
+                    self.take.record(message)
                 answer = self._answer(message)
             if answer is not None:
                 self.send(*answer)
         except InputError as error:
-            self.send({"type": "said", "text": str(error)})
+            self.send({"type": "message", "text": str(error)})
 
     def _answer(self, message: dict) -> tuple[dict, list[bytes]] | None:
         """Return the answer to a message and the sound that goes with it, float32 as bytes; None if it wants none."""
@@ -110,9 +110,9 @@ class Piano(anywidget.AnyWidget):
         if kind in ("lift", "pedal"):
             return None
         if kind == "prepare":  # a stroke that may come
-            return {**message, "type": "prepared"}, [next(self.player.sustain(pitch, velocity)).tobytes()]
+            return {**message, "type": "prepared"}, [next(self.renderer.sustain(pitch, velocity)).tobytes()]
         if kind == "press":
-            self._voices[voice] = pitch, velocity, self.player.sustain(pitch, velocity)
+            self._voices[voice] = pitch, velocity, self.renderer.sustain(pitch, velocity)
             while len(self._voices) > MOST_VOICES:
                 self._voices.popitem(last=False)
         if voice not in self._voices:
@@ -120,7 +120,7 @@ class Piano(anywidget.AnyWidget):
         if kind == "release":
             pitch, velocity, _ = self._voices.pop(voice)
             begin = max(0, message["held"] - message["fade"])
-            sound = self.player.tail(pitch, velocity, message["held"], begin)
+            sound = self.renderer.tail(pitch, velocity, message["held"], begin)
             return {"type": "tail", "id": voice, "begin": begin}, [sound.tobytes()]
         piece = next(self._voices[voice][2])
         return None if message.get("prepared") else ({"type": "piece", "id": voice}, [piece.tobytes()])

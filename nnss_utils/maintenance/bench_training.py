@@ -1,7 +1,7 @@
-"""What training costs, measured side by side with the machine's own ceilings (notebook 11_speed, `make bench`).
+"""The cost of training, measured beside the hardware's limits (notebook 11_speed, `make bench`).
 
-Each part runs in a process of its own (benchmark.py) and returns numbers that JSON can hold. A round measures
-everything once, one after the other, so that a busy machine slows all of it alike; medians are taken over rounds.
+Each part runs in its own process (benchmarks.py) and returns numbers that JSON can hold. A round measures everything
+once, one after the other, so that a busy machine slows all of it equally; results are medians over rounds.
 """
 
 import time
@@ -12,24 +12,23 @@ from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import keras
 import numpy as np
 import scipy.fft
 import soundfile
-from keras import layers as nn
-from keras import ops
 
-from nnss_utils import training
-from nnss_utils.batches import WORKERS, batches_ahead, on_device
-from nnss_utils.config import make_settings
-from nnss_utils.instrument import SampledPiano
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.instruments.pair import Pair, load_pair, make_pair
+from nnss_utils.instruments.steinway import Steinway
 from nnss_utils.midi import Note, write_midi
-from nnss_utils.pair import Pair, load_pair, make_pair
+from nnss_utils.model.backend import keras, ops
+from nnss_utils.model.backend import layers as nn
+from nnss_utils.model.recurrent import BidirectionalLSTM
+from nnss_utils.model.settings import make_settings
 from nnss_utils.paths import CACHE
-from nnss_utils.recurrent import BidirectionalLSTM
 from nnss_utils.scores import scale_sequence
-from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.trainer import prepare
+from nnss_utils.training import train as training
+from nnss_utils.training.loss_model import prepare
+from nnss_utils.training.prefetch import WORKERS, batches_ahead, on_device
 
 MATRIX = 2048  # rows and columns of the product that is the ceiling
 COPIED = 2**26  # bytes
@@ -143,7 +142,7 @@ def lstm(units: int, frames: int, rounds: int = 5) -> dict:
 
 def small_pair() -> Pair:
     """Return a pair of two minutes with every key, by the sampled piano."""
-    return make_pair(scale_sequence(repetitions=1, sustained=0), SampledPiano())
+    return make_pair(scale_sequence(repetitions=1, sustained=0), Steinway())
 
 
 def network(architecture: str, rounds: int = 8, steps: int = 12) -> dict:

@@ -1,4 +1,4 @@
-"""What synthesis costs: against fluidsynth, polyphony and length, from a cold start, for one played note (11_speed)."""
+"""The cost of synthesis: against fluidsynth, polyphony and length, from a cold start, for one note (11_speed)."""
 
 import dataclasses
 import os
@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nnss_utils import models
-from nnss_utils.bench_training import status_mb, timed
+from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
+from nnss_utils.instruments.soundfont import SoundFont
+from nnss_utils.maintenance.bench_training import status_mb, timed
 from nnss_utils.midi import Note
-from nnss_utils.modelfile import PRETRAINED, load_model
-from nnss_utils.normalization import denormalize_pairs
-from nnss_utils.player import VoicePlayer
+from nnss_utils.model.forward import predict
+from nnss_utils.model.inputs import Voices, voice_inputs
+from nnss_utils.model.model_file import PRETRAINED, load_model
+from nnss_utils.model.pairs import denormalize_pairs
 from nnss_utils.scores import bwv846_prelude
-from nnss_utils.soundfont import SoundFont
-from nnss_utils.spectral import SAMPLE_RATE
-from nnss_utils.synthesis import render, synthesize
-from nnss_utils.voices import Voices, voice_inputs
+from nnss_utils.synthesis.render import render, synthesize
+from nnss_utils.synthesis.voice import VoiceRenderer
 
 POLYPHONY = (1, 2, 4, 8, 16, 32)
 LENGTHS = (1, 5, 20, 60, 300)  # s
@@ -38,7 +38,7 @@ def prelude(seconds: float) -> list[Note]:
 
 
 def speed(rounds: int = 5) -> dict:
-    """Measure the prelude by the network and by fluidsynth, in turns; warm, each from nothing remembered."""
+    """Measure the prelude by the network and by fluidsynth, in turns; warm, each from nothing cached."""
     model, notes = load_model(str(PRETRAINED)), bwv846_prelude()
     font = _font()
     lasts = len(render(notes, model, progress=False)) / SAMPLE_RATE
@@ -93,15 +93,15 @@ def cost(rounds: int = 3) -> dict:
 def one_note(count: int = 24) -> dict:
     """Measure how long one note of a second takes in a running kernel, all keys different; and the warming up."""
     model = load_model(str(PRETRAINED))
-    player = VoicePlayer(model)
-    warm_up = timed(player.warm_up)
+    renderer = VoiceRenderer(model)
+    warm_up = timed(renderer.warm_up)
     notes = [Note(0.0, 1.0, int(p), 90) for p in np.linspace(model.low, model.high, count)]
-    taken = [timed(lambda note=note: player.play(note)) for note in notes]
+    taken = [timed(lambda note=note: renderer.render(note)) for note in notes]
     return {
         "warm_up": warm_up,
         "median_ms": 1e3 * float(np.median(taken)),
         "worst_ms": 1e3 * max(taken),
-        "remembered_ms": 1e3 * timed(lambda: player.play(notes[0])),
+        "remembered_ms": 1e3 * timed(lambda: renderer.render(notes[0])),
     }
 
 
@@ -128,20 +128,19 @@ def tried(rounds: int = 7) -> dict:
     import tensorflow
 
     model = load_model(str(PRETRAINED))
-    player = VoicePlayer(model)
+    renderer = VoiceRenderer(model)
     settings = model.settings
     ways: dict[str, tuple[Callable, dict, int]] = {}
     for rows in (64, 16, 8):
         pitches = np.linspace(model.low, model.high, rows).astype(int)
-        player.tones.add((int(p), SAMPLE_RATE) for p in pitches)
+        renderer.tones.add((int(p), SAMPLE_RATE) for p in pitches)
         voices = Voices(pitches.astype(np.int64), np.full(rows, 100), np.full(rows, SAMPLE_RATE))
-        inputs = voice_inputs(voices, np.full(rows, 3000), player.tones, settings, 16, model.longest)
-        inputs.pop("gain")
+        inputs = voice_inputs(voices, np.full(rows, 3000), renderer.tones, settings, 16, model.longest)
         inputs = {name: tensorflow.constant(value) for name, value in inputs.items()}
 
         def forward(inputs: dict):
             power = settings.training.power
-            return denormalize_pairs(models.predict_voices(model.network, inputs, power, model.level), power)
+            return denormalize_pairs(predict(model.network, inputs, settings, model.output_scale), power)
 
         compiled = {"XLA": tensorflow.function(forward, jit_compile=True), "graph": tensorflow.function(forward)}
         if rows == 64:

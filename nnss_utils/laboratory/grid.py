@@ -1,13 +1,13 @@
-"""What the laboratory compares: groups of rows, each one change to a base configuration (notebooks 03, 04, 07).
+"""The experiment grid: groups of rows, each one change to a base configuration (notebooks 03, 04, 07, 08).
 
 Two bases, both direct complex regression by BLSTM(128) x 2. "seed": the author's method but for the network's size,
 two sines, raw phase, frame_step 1, power 1/8. "partials": the codification sounds every partial, frame_step 64,
 power 1/2, which two minutes on one core can learn.
 """
 
-from nnss_utils.config import PRESETS, make_settings
 from nnss_utils.errors import check_choice
-from nnss_utils.laboratory import Experiment, Task
+from nnss_utils.laboratory.experiment import Experiment, Task
+from nnss_utils.model.settings import PRESETS, make_settings
 
 BASES = {
     "seed": {**PRESETS["seed"], "units": 128, "learning_rate": 3e-3},

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from nnss_utils.comparisons import BASE, BASES, CLOSE, GROUPS, LOSSES, WINDOWS
-from nnss_utils.laboratory import frames_a_second, learnt_hz
+from nnss_utils.laboratory.experiment import frames_per_second, learnt_hz
+from nnss_utils.laboratory.grid import BASE, BASES, CLOSE, GROUPS, LOSSES, WINDOWS
 
 CONFIRMED, PARTLY, REFUTED, OPEN = "confirmed", "partly", "refuted", "not decidable here"
 LEAST_SPREAD = 0.05
@@ -66,7 +66,7 @@ class Results:
 
     def speed(self, base: str, label: str = "as is") -> float:
         """Return frames trained a second."""
-        return frames_a_second(self.of(base, label))
+        return frames_per_second(self.of(base, label))
 
     def scores(self, base: str, labels: Mapping[str, str]) -> str:
         """Return scores in words: name and score of each label that this base has."""

@@ -1,7 +1,7 @@
 """Sliders to look at phases and to hear normalizations (notebooks 02 and 03).
 
-Their pictures are drawn by Matplotlib's Figure and put into an Image widget, never by pyplot: in a callback that
-would come out blank (jupyterlab#19719). Callbacks run when a slider is let go, and answer well within half a second.
+Matplotlib's Figure draws their pictures, which go into an Image widget; pyplot's would be blank in a callback
+(jupyterlab#19719). Callbacks run when a slider is released, and answer well within half a second.
 """
 
 import io
@@ -12,13 +12,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nnss_utils import listening, metrics, plots
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.dsp.demodulation import carriers
+from nnss_utils.dsp.normalization import LOGARITHM
+from nnss_utils.dsp.stft import Spectral, stft
 from nnss_utils.errors import InputError
-from nnss_utils.normalization import with_error
-from nnss_utils.paths import whole_file
-from nnss_utils.spectral import SAMPLE_RATE, Spectral, carriers, stft
+from nnss_utils.evaluation import metrics
+from nnss_utils.evaluation.tradeoffs import with_error
+from nnss_utils.notebook import players, plots
+from nnss_utils.paths import atomic_write
 
-POWERS = {"1": 1.0, "1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/16": 1 / 16, "1/32": 1 / 32, "logarithm": "log"}
+POWERS = {"1": 1.0, "1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/16": 1 / 16, "1/32": 1 / 32, "logarithm": LOGARITHM}
 
 
 class PhaseFigure:
@@ -64,12 +68,12 @@ class PhaseFigure:
     def animate(self, path: Path, bins: range, milliseconds: int = 120, dpi: int = 64) -> Path:
         """Write the pictures of several bins as an animated GIF, whole or not at all, and return the path."""
         pictures = [Image.open(io.BytesIO(self.draw(k, dpi))).convert("P", colors=32) for k in bins]
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             pictures[0].save(part, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
         return path
 
 
-def phase_slider(picture: PhaseFigure, first: int = 12) -> listening.Pictured:
+def phase_slider(picture: PhaseFigure, first: int = 12) -> players.Pictured:
     """Return a slider over the bins and the picture of the one chosen."""
     slider = ipywidgets.IntSlider(
         first, 0, picture.spectral.bins - 1, description="bin", continuous_update=False, layout={"width": "60%"}
@@ -80,26 +84,26 @@ def phase_slider(picture: PhaseFigure, first: int = 12) -> listening.Pictured:
         image.value = picture.draw(change["new"])
 
     slider.observe(show, names="value")
-    return listening.Pictured([slider, image], lambda: image.value)
+    return players.Pictured([slider, image], lambda: image.value)
 
 
-def normalization_slider(sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> listening.Pictured:
+def normalization_slider(sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> players.Pictured:
     """Return sliders for the power and the error of a sound's (samples,) normalized spectrogram, and what they do.
 
     `gain` is that of both players, so that loudness compares; both pictures have the original's colours.
     """
     power = ipywidgets.SelectionSlider(options=list(POWERS), value="1/8", description="power", continuous_update=False)
     error = ipywidgets.IntSlider(-20, -60, 0, description="error, dB", continuous_update=False)
-    said = ipywidgets.Label()
-    compared = listening.Comparison({}, gain, reference="original")
+    report = ipywidgets.Label()
+    compared = players.Comparison({}, gain, reference="original")
 
     def show(_: object = None) -> None:
         changed = np.nan_to_num(with_error(sound, POWERS[power.value], error.value, spectral))
         compared.show({"original": sound, "with the error": changed})
         snr, lsd = metrics.snr_db(sound, changed), metrics.lsd_db(sound, changed)
-        said.value = f"power {power.value}, error {error.value} dB: SNR {snr:.1f} dB, LSD {lsd:.1f} dB"
+        report.value = f"power {power.value}, error {error.value} dB: SNR {snr:.1f} dB, LSD {lsd:.1f} dB"
 
     power.observe(show, names="value")
     error.observe(show, names="value")
     show()
-    return listening.Pictured([ipywidgets.HBox([power, error, said]), compared], compared.still)
+    return players.Pictured([ipywidgets.HBox([power, error, report]), compared], compared.still)

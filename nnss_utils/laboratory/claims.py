@@ -10,12 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnss_utils import metrics, phase, verdicts
-from nnss_utils.comparisons import everything
-from nnss_utils.instrument import SampledPiano
-from nnss_utils.laboratory import Task
-from nnss_utils.spectral import Spectral
-from nnss_utils.verdicts import OPEN, Finding, Results
+from nnss_utils.dsp.stft import Spectral
+from nnss_utils.evaluation import phase
+from nnss_utils.evaluation.baselines import griffin_lim
+from nnss_utils.evaluation.metrics import measure
+from nnss_utils.evaluation.tables import markdown_table
+from nnss_utils.instruments.steinway import Steinway
+from nnss_utils.laboratory import verdicts
+from nnss_utils.laboratory.experiment import Task
+from nnss_utils.laboratory.grid import everything
+from nnss_utils.laboratory.verdicts import OPEN, Finding, Results
 
 LONG_RUN = "papermill 07_claims.ipynb out.ipynb -p training_seconds 36000 -p clock wall -p workers 1 -p rows"
 
@@ -35,14 +39,14 @@ def facts(seed: int = 0) -> dict:
     """Return what is measured without training: phases, Griffin-Lim and silence on the laboratory's melody."""
     task = Task()
     notes = task.melody()
-    sound = SampledPiano().render(notes)
+    sound = Steinway().render(notes)
     onsets = np.array([note.start for note in notes])
     grids = {"raw": Spectral(2048, 1, heterodyne=False), "heterodyned": Spectral(2048, 1)}
     change = {name: phase.relative_change(sound[:22_050], grid, 1 / 8) for name, grid in grids.items()}
     bands = ((50, 100), (200, 400), (400, 800))
     return {
         "change": {name: [float(values[low:high].mean()) for low, high in bands] for name, values in change.items()},
-        "griffin_lim": metrics.measure(sound, metrics.griffin_lim(sound, seed), onsets),
+        "griffin_lim": measure(sound, griffin_lim(sound, seed), onsets),
     }
 
 
@@ -118,8 +122,5 @@ def judge_all(rows: Mapping[str, dict], measured: dict) -> list[dict]:
 def claims_table(judged: list[dict], *, short: bool = False) -> str:
     """Return judged claims as a Markdown table; `short` leaves out setting and measures."""
     heads = ("#", "claim", "verdict", "why") if short else ("#", "claim", "setting", "measured", "verdict", "why")
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for row in judged:
-        cells = {"#": str(row["number"]), **row, "verdict": f"**{row['verdict']}**"}
-        lines.append("| " + " | ".join(cells[head] for head in heads) + " |")
-    return "\n".join(lines)
+    rows = ({"#": str(row["number"]), **row, "verdict": f"**{row['verdict']}**"} for row in judged)
+    return markdown_table(heads, ([row[head] for head in heads] for row in rows))

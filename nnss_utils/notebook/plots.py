@@ -1,7 +1,7 @@
 """Figures: each helper draws on given axes or makes its own, returns (figure, axes) and never shows or saves.
 
-One visual language: frequency in Hz (logarithmic where partials are to be told apart), time in seconds, magma for
-levels of sound and viridis for all other scales, one colour a role, the style of nnss.mplstyle for everything else.
+One visual language: frequency in Hz (logarithmic where partials must be distinguished), time in seconds, magma for
+levels of sound, viridis for all other scales, one colour for each role, and the style of nnss.mplstyle.
 """
 
 import io
@@ -15,9 +15,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.dsp.stft import Spectral, stft
 from nnss_utils.midi import Note
-from nnss_utils.paths import whole_file
-from nnss_utils.spectral import SAMPLE_RATE, Spectral, stft
+from nnss_utils.paths import atomic_write
 
 COLOURS = {  # Okabe and Ito (2008), told apart by colour-blind readers
     "target": "#0072b2",
@@ -33,13 +34,13 @@ COLUMNS, ROWS, SHADES = 320, 128, 24  # of a spectrogram's picture: notebooks st
 
 
 def use_style() -> None:
-    """Draw every figure from here on in the project's style (nnss.mplstyle): what a notebook calls first."""
+    """Draw all figures from now on in the project's style (nnss.mplstyle); a notebook calls it first."""
     plt.style.use(Path(__file__).with_name("nnss.mplstyle"))
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
     """Write a figure as a PNG, whole or not at all, and return the path."""
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, dpi=dpi, bbox_inches="tight", facecolor="white")
     return path
 
@@ -59,7 +60,7 @@ def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axe
 
 
 def colour_of(name: str) -> str:
-    """Return the colour of the role that a name begins with, "codification (at the target's energy)" say."""
+    """Return the colour of the role that a name begins with, as in "codification (at the target's energy)"."""
     return next((colour for role, colour in COLOURS.items() if name.startswith(role)), COLOURS["reference"])
 
 
@@ -116,7 +117,7 @@ LOG_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
 def hertz(axis: Axis, ticks: Iterable[float]) -> None:
-    """Mark frequencies on an axis as "500", "1k", "10k"."""
+    """Label frequencies on an axis as "500", "1k", "10k"."""
     ticks = list(ticks)
     axis.set_ticks(ticks, [f"{f / 1000:g}k" if f >= 1000 else f"{f:g}" for f in ticks])
     axis.set_ticks([], minor=True)

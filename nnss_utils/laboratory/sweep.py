@@ -1,7 +1,7 @@
 """A sweep: experiments spread over worker processes by Dask, one core each (notebooks 03, 04, 07).
 
-What was made before is not made again, so a sweep that was cut off goes on. Workers are local processes; many
-machines serve as well, by the address of their Dask scheduler.
+Kept results are not made again, so an interrupted sweep continues. Workers are local processes, or those of a Dask
+scheduler on other machines, given by its address.
 """
 
 import logging
@@ -11,11 +11,9 @@ from collections.abc import Sequence
 
 import dask
 from distributed import Client, LocalCluster, as_completed, get_worker
-from tqdm.auto import tqdm
 
-from nnss_utils import catalogue
-from nnss_utils.errors import InputError, check_number
-from nnss_utils.laboratory import Experiment, kept, own_functions, run_experiment
+from nnss_utils.errors import InputError, check_number, progress_bar
+from nnss_utils.laboratory.experiment import REGISTRIES, Experiment, kept_result, own_functions, run_experiment
 
 TOPIC = "seconds trained"
 # of each worker: one core, whatever the machine has, so that rows don't disturb each other
@@ -29,13 +27,13 @@ ENVIRONMENT = {
 
 
 def run_all(experiments: Sequence[Experiment], workers: int = 0, scheduler: str = "") -> dict[str, dict]:
-    """Return the results of experiments by row, made before or now; a bar shows the training that is left.
+    """Return the results of experiments by row, kept or made now; a bar shows the training that is left.
 
-    workers: processes, 0 for one a core; scheduler: address of a Dask scheduler whose workers do it instead.
+    workers: processes, 0 for one a core; scheduler: address of a Dask scheduler whose workers are used instead.
     Raises `InputError` where no scheduler answers.
     """
     check_number("workers", workers, 0, 1024, integer=True)
-    results = {experiment.row: kept(experiment) for experiment in experiments}
+    results = {experiment.row: kept_result(experiment) for experiment in experiments}
     missing = [experiment for experiment in experiments if results[experiment.row] is None]
     if missing:
         if scheduler:
@@ -74,7 +72,7 @@ def _run(experiments: Sequence[Experiment], client: Client) -> dict[str, dict]:
     """Run experiments on a client's workers and return their results by row."""
     results, trained = {}, {}
     total = sum(experiment.settings.training.seconds for experiment in experiments)
-    with tqdm(total=round(total), desc=f"{len(experiments)} rows", unit="s", bar_format=BAR) as bar:
+    with progress_bar(total=round(total), desc=f"{len(experiments)} rows", unit="s", bar_format=BAR) as bar:
 
         def show(event: tuple) -> None:
             message = event[1]
@@ -91,20 +89,20 @@ def _run(experiments: Sequence[Experiment], client: Client) -> dict[str, dict]:
     return results
 
 
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {elapsed} gone, {remaining} left{postfix}"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {remaining} left{postfix}"
 
 
 def _entries(experiment: Experiment) -> list[tuple]:
-    """Return what a worker's catalogue needs from this one: (kind, name, entry) of a user's own."""
+    """Return the user's own registry entries that a worker needs: (registry, name, entry)."""
     names = [(kind, name) for kind, name, _ in own_functions(experiment.settings)]
-    return [(kind, name, getattr(catalogue, kind)[name]) for kind, name in names]
+    return [(kind, name, REGISTRIES[kind][name]) for kind, name in names]
 
 
 def _work(experiment: Experiment, entries: list[tuple]) -> dict:
-    """Run one experiment in a worker, telling how far it is once a second."""
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each row is compiled anew, and that is meant
+    """Run one experiment in a worker and report its progress once a second."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # no warning that each row is compiled again
     for kind, name, entry in entries:
-        getattr(catalogue, kind)[name] = entry
+        REGISTRIES[kind][name] = entry
     worker, last = get_worker(), [0.0]
 
     def report(seconds: float) -> None:

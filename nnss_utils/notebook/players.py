@@ -1,9 +1,8 @@
-"""Players for all notebooks: sounds side by side, with their spectrograms, switched at one playing position.
+"""Audio players for all notebooks: sounds side by side with their spectrograms, switched at one playing position.
 
-Nothing is made louder or softer unless it is asked for, and then all sounds by the same gain, which is shown. Sounds
-travel as FLAC: what is heard and downloaded is the sound to 16 bits, with its attacks and up to 20 kHz (an MP3 of
-medium quality ends at 16 kHz). The pictures are Matplotlib's Figures, never pyplot's, which would come out blank in a
-callback (jupyterlab#19719).
+Loudness changes only on request, by the same gain for all sounds, which is shown. Sounds travel as FLAC: players and
+downloads have the sound at 16 bits, with its attacks and up to 20 kHz (a medium MP3 ends at 16 kHz). Pictures are
+Matplotlib's Figures, never pyplot's, which would be blank in a callback (jupyterlab#19719).
 """
 
 import base64
@@ -20,8 +19,8 @@ import traitlets
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from nnss_utils import plots
-from nnss_utils.spectral import SAMPLE_RATE
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.notebook import plots
 
 BROWSER = Path(__file__).parent / "browser"  # what runs in the page
 STYLE = BROWSER / "nnss.css"
@@ -30,9 +29,9 @@ SIZE, AXES = (5.6, 2.6), (0.12, 0.18, 0.86, 0.76)  # of a picture in inches, of 
 
 
 def flac(sound: np.ndarray, gain: float = 1.0) -> bytes:
-    """Return a sound float (samples,) times `gain` as FLAC of 16 bits; beyond +-1 it is clipped, as players do.
+    """Return a sound float (samples,) times `gain` as FLAC of 16 bits, clipped at +-1 as players do.
 
-    No sound at all is one sample of silence: players refuse a file of none.
+    An empty sound becomes one sample of silence, since players refuse an empty file.
     """
     buffer = io.BytesIO()
     part = np.clip(np.nan_to_num(np.asarray(sound, np.float32)) * np.float32(gain), -1, 1)
@@ -42,13 +41,13 @@ def flac(sound: np.ndarray, gain: float = 1.0) -> bytes:
 
 
 class Comparison(anywidget.AnyWidget):
-    """Sounds side by side with their spectrograms: one plays, a click on another goes on there without a gap."""
+    """Sounds side by side with their spectrograms: one plays; a click on another switches to it without a gap."""
 
     _esm, _css = BROWSER / "comparison.js", STYLE
     columns = traitlets.List().tag(sync=True)  # {title, sound (FLAC), picture (PNG), file, key} of each sound
     seconds = traitlets.Float(0.0).tag(sync=True)  # of the longest sound
     axes = traitlets.List([AXES[0], AXES[0] + AXES[2]]).tag(sync=True)  # where time begins and ends in a picture
-    said = traitlets.Unicode().tag(sync=True)
+    note = traitlets.Unicode().tag(sync=True)
     files = traitlets.List().tag(sync=True)  # {name, type, data} of more downloads
 
     def __init__(
@@ -59,27 +58,27 @@ class Comparison(anywidget.AnyWidget):
         longest: float = LONGEST,
         reference: str = "",
     ) -> None:
-        """Show sounds (samples,) by their titles, parameters as of `compare`."""
+        """Show sounds (samples,) by their titles, parameters as of `listen`."""
         super().__init__()
         self.gain, self.scale, self.longest, self.reference = gain, scale, longest, reference
         self.show(sounds)
 
     def show(self, sounds: Mapping[str, np.ndarray]) -> None:
-        """Put other sounds in place of those shown; those that are alike stay, playing or not."""
+        """Show other sounds; those that are the same stay, playing or not."""
         cut = {title: np.asarray(sound)[: round(self.longest * SAMPLE_RATE)] for title, sound in sounds.items()}
         bright = [cut[self.reference]] if self.reference in cut else cut.values()
         levels = (plots.spectrogram_levels(np.nan_to_num(sound), scale=self.scale).max(initial=0) for sound in bright)
         brightest = float(max(levels, default=0)) or 1.0
         peak = max((float(np.abs(sound).max(initial=0)) for sound in cut.values()), default=0) * self.gain
-        said = [f"loudness {20 * np.log10(self.gain):+.1f} dB for all"] if self.gain != 1 else []
-        said += [f"peak {peak:.1f}: clipped"] if peak > 1.005 else []
+        notes = [f"loudness {20 * np.log10(self.gain):+.1f} dB for all"] if self.gain != 1 else []
+        notes += [f"peak {peak:.1f}: clipped"] if peak > 1.005 else []
         with self.hold_sync():  # all at once
             self.seconds = max((len(sound) for sound in cut.values()), default=0) / SAMPLE_RATE
-            self.said = ", ".join(said)
+            self.note = ", ".join(notes)
             self.columns = [self._column(title, sound, brightest) for title, sound in cut.items()]
 
     def _column(self, title: str, sound: np.ndarray, brightest: float) -> dict:
-        """Return what the page needs of one sound; drawn anew only where something has changed."""
+        """Return what the page needs of one sound; drawn again only if something has changed."""
         drawn = f"{title} {self.gain} {self.scale} {brightest:.5g} {self.seconds}".encode()
         key = hashlib.sha1(drawn + np.ascontiguousarray(sound).tobytes()).hexdigest()
         for column in self.columns:
@@ -90,7 +89,7 @@ class Comparison(anywidget.AnyWidget):
         return {"title": title, "sound": flac(sound, self.gain), "picture": picture, "file": file, "key": key}
 
     def still(self) -> bytes:
-        """Return the pictures side by side as one PNG: what a page without a kernel shows."""
+        """Return the pictures side by side as one PNG, for a page without a kernel."""
         return side_by_side({column["title"]: column["picture"] for column in self.columns})
 
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict] | dict:
@@ -102,7 +101,7 @@ class Comparison(anywidget.AnyWidget):
         return bundle
 
 
-def compare(
+def listen(
     sounds: Mapping[str, np.ndarray],
     gain: float | str = 1.0,
     scale: str = "log",
@@ -111,7 +110,7 @@ def compare(
 ) -> Comparison:
     """Return players side by side of sounds float (samples,) by their titles, the first `longest` seconds of each.
 
-    gain: of all sounds alike, or "peak": the one that brings the loudest peak to 0.9. scale: the pictures' scale of
+    gain: of all sounds, or "peak": the gain that brings the loudest peak to 0.9. scale: the pictures' scale of
     frequency, "log" or "linear". reference: the title of the sound whose loudest moment has the brightest colour in
     all pictures; empty: the loudest sound.
     """
@@ -122,10 +121,10 @@ def compare(
 
 
 class Pictured(ipywidgets.VBox):
-    """Widgets that stand for a picture where there is no kernel."""
+    """Widgets with a picture that a page without a kernel shows."""
 
     def __init__(self, children: Sequence[ipywidgets.Widget], picture: Callable[[], bytes]) -> None:
-        """Show `children`; picture: what returns the PNG that stands for them."""
+        """Show `children`; picture: returns the PNG that replaces them."""
         super().__init__(children)
         self.picture = picture
 

@@ -1,7 +1,7 @@
-"""`make bench`: training and synthesis beside the machine's own ceilings, in under ten minutes (notebook 11_speed).
+"""`make bench`: training and synthesis against hardware limits, in under ten minutes (notebook 11_speed).
 
-Every part runs in a process of its own, one after the other; `python -m nnss_utils.benchmark PART ...` measures the
-named ones anew and keeps the others. Results: data/results/benchmark.json and img/benchmark.png.
+Every part runs in its own process, one after the other; `python -m nnss_utils.maintenance.benchmarks PART ...` measures
+only the named parts again. Results: data/results/benchmark.json and img/benchmark.png.
 """
 
 import json
@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
-from nnss_utils.errors import InputError
-from nnss_utils.paths import IMAGES, RESULTS, ROOT, read_json, shown, write_json
+from nnss_utils.errors import InputError, progress_bar
+from nnss_utils.evaluation.tables import markdown_table
+from nnss_utils.paths import IMAGES, RESULTS, ROOT, read_json, relative, write_json
 from nnss_utils.provenance import commit, versions
 
 RESULT = RESULTS / "benchmark.json"
 PICTURE = IMAGES / "benchmark.png"
 
-# part -> (module, function, argument): what a process of its own calls
+# part -> (module, function, arguments) that its process calls
 PARTS: dict[str, tuple[str, str, object]] = {
     "lstm_256": ("bench_training", "lstm", (256, 128)),
     "lstm_1000": ("bench_training", "lstm", (1000, 64)),
@@ -45,7 +44,7 @@ PARTS: dict[str, tuple[str, str, object]] = {
 _CHILD = """
 import json, sys
 module, function, arguments = json.loads(sys.argv[1])
-result = getattr(__import__("nnss_utils." + module, fromlist=[function]), function)(*arguments)
+result = getattr(__import__("nnss_utils.maintenance." + module, fromlist=[function]), function)(*arguments)
 print("RESULT " + json.dumps(result))
 """
 
@@ -58,12 +57,12 @@ def main(names: list[str]) -> None:
     before = read_json(RESULT) if names and RESULT.is_file() else {"parts": {}}
     parts = before["parts"]
     begun, failures = time.monotonic(), []
-    with tqdm(names or list(PARTS), desc="benchmark", unit="part") as bar:
+    with progress_bar(names or list(PARTS), desc="benchmark", unit="part") as bar:
         for name in bar:
             bar.set_postfix_str(name)
             try:
                 parts[name] = measure(name)
-            except InputError as failure:  # the others are still worth having
+            except InputError as failure:  # the other parts still count
                 failures.append(str(failure))
     minutes = round((time.monotonic() - begun) / 60, 1)
     result = {
@@ -77,15 +76,15 @@ def main(names: list[str]) -> None:
     if failures:
         raise InputError("; ".join(failures))
     write_json(RESULT, result)
-    from nnss_utils import charts, plots  # matplotlib is not needed by the parts
+    from nnss_utils.notebook import charts, plots  # the parts need no matplotlib
 
     figure, _ = charts.benchmark(result)
     plots.save_figure(figure, PICTURE)
-    print(f"{shown(RESULT)}, {shown(PICTURE)}: {minutes} minutes")
+    print(f"{relative(RESULT)}, {relative(PICTURE)}: {minutes} minutes")
 
 
 def measure(name: str) -> dict:
-    """Return what a part measures, by a process of its own."""
+    """Return the result of a part, measured in its own process."""
     module, function, arguments = PARTS[name]
     if name == "cold_start":
         arguments = (time.time(),)
@@ -109,16 +108,16 @@ def machine() -> dict:
     return {"processor": name, "cores": cores, "python": platform.python_version()}
 
 
-Row = tuple[str, str, str]  # what, how much, what was aimed at
+Row = tuple[str, str, str]  # quantity, value, aim
 
 
 def table(result: dict) -> str:
-    """Return a benchmark's numbers as a Markdown table; parts that are missing are left out."""
-    parts, lines = result["parts"], ["| | measured | aim |", "|---|---|---|"]
+    """Return a benchmark's numbers as a Markdown table; missing parts are left out."""
+    parts, lines = result["parts"], []
     for needed, rows in _ROWS:
         if all(name in parts for name in needed):
-            lines += [f"| {what} | {measured} | {aim} |" for what, measured, aim in rows(*(parts[n] for n in needed))]
-    return "\n".join(lines)
+            lines += rows(*(parts[name] for name in needed))
+    return markdown_table(("", "measured", "aim"), lines)
 
 
 def _ceiling_rows(lstm: dict) -> list[Row]:
@@ -161,8 +160,8 @@ def _length_rows(*parts: dict) -> list[Row]:
     lengths = ", ".join(f"{p['seconds'] / 60:.0f}" for p in parts)
     hour = next(p for p in parts if p["seconds"] == 3600)
     return [
-        (f"training on {lengths} minutes: a step", ", ".join(f"{1e3 * p['step']:.0f}" for p in parts) + " ms", "alike"),
-        ("... peak memory", ", ".join(f"{p['peak_mb']:.0f}" for p in parts) + " MB", "alike"),
+        (f"training on {lengths} minutes: a step", ", ".join(f"{1e3 * p['step']:.0f}" for p in parts) + " ms", "equal"),
+        ("... peak memory", ", ".join(f"{p['peak_mb']:.0f}" for p in parts) + " MB", "equal"),
         ("... start-up with an hour (imports and compilation apart)", f"{hour['start_up']:.1f} s", "5 s"),
     ]
 
@@ -185,7 +184,7 @@ def _speed_rows(p: dict) -> list[Row]:
 
 def _memory_rows(short: dict, long: dict) -> list[Row]:
     peaks = f"{short['peak_mb']:.0f}, {long['peak_mb']:.0f} MB"
-    return [("peak memory of rendering 5 and 60 minutes", peaks, "1000 MB, alike")]
+    return [("peak memory of rendering 5 and 60 minutes", peaks, "1000 MB, equal")]
 
 
 def _note_rows(p: dict) -> list[Row]:

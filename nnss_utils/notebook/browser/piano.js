@@ -102,7 +102,7 @@ class Piano {
       role: "application", "aria-label": "piano" });
     this.board = make(this.root, "div", { class: "nnss-keys" });
     const row = make(this.root, "div", { class: "nnss-row" });
-    this.said = make(row, "span", { class: "nnss-faint nnss-said", role: "status" });
+    this.message = make(row, "span", { class: "nnss-faint nnss-message", role: "status" });
     this.hint = make(row, "span", { class: "nnss-faint" });
     if (navigator.requestMIDIAccess) {
       this.midi = make(row, "button", { title: "listen to the MIDI keyboards of this computer" }, "MIDI keyboard");
@@ -163,8 +163,8 @@ class Piano {
   }
 
   say(text, bad = false) {
-    this.said.textContent = text;
-    this.said.classList.toggle("nnss-bad", bad);
+    this.message.textContent = text;
+    this.message.classList.toggle("nnss-bad", bad);
   }
 
   // ---- what is done to it
@@ -341,7 +341,7 @@ class Piano {
   }
 
   answered(message, buffers) {
-    if (message.type === "said") return this.say(message.text, true);
+    if (message.type === "message") return this.say(message.text, true);
     if (message.type === "changed") return this.prepared.clear();
     if (message.type === "prepared") return this.keep(message, buffers[0]);
     const voice = this.voices.get(message.id);

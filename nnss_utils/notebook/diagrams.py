@@ -1,42 +1,49 @@
 """Diagrams: the method's block diagram, and any network's layers (notebooks 01_codification and 07_claims)."""
 
-import keras
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnss_utils.plots import axes_or_new
+from nnss_utils.model.backend import keras
+from nnss_utils.notebook.plots import axes_or_new
 
 
 def diagram() -> tuple[Figure, Axes]:
-    """Draw the method: from MIDI to sound, and what training compares."""
-    figure, ax = plt.subplots(figsize=(10, 3.8))
-    ax.set(xlim=(0, 11), ylim=(0, 4.2))
+    """Draw the method: from MIDI to sound, and what training compares.
+
+    A voice's tone is a sound, which the STFT turns into spectra; its ringing impulse is given as spectra directly.
+    """
+    figure, ax = plt.subplots(figsize=(10, 4.6))
+    ax.set(xlim=(0, 11), ylim=(0, 5.3))
     ax.axis("off")
-    top = ("MIDI\nnotes", "codification\ntone, impulse", "STFT", "power\n$|S|^p e^{j\\angle S}$", "network\nmasks",
-           "denormalize\n$|S|^{1/p}$", "inverse\nSTFT", "sum of\nvoices")  # fmt: skip
-    bottom = {1: "instrument\nWAV", 2: "STFT", 3: "power", 4: "loss"}
-    for i, text in enumerate(top):
-        colour = "#fbe3d4" if i == 4 else "#e6eef5"
-        _box(ax, 0.1 + 1.37 * i, 2.7, text, colour)
-        if i:
-            _arrow(ax, (1.37 * i - 0.1, 3.15), (0.1 + 1.37 * i, 3.15))
-    for i, text in bottom.items():
-        _box(ax, 0.1 + 1.37 * i, 0.5, text, "#e4f2e9" if i < 4 else "#f3f3f3")
-        start = (0.7, 2.7) if i == 1 else (1.37 * i - 0.1, 0.95)
-        _arrow(ax, start, (0.1 + 1.37 * i, 0.95))
+    rows = {
+        4.0: {1: "tone\nall partials", 2: "STFT"},
+        2.7: {0: "MIDI\nnotes", 1: "ringing\nimpulse", 3: "power\n$|S|^p e^{j\\angle S}$", 4: "network\nmasks",
+              5: "denormalize\n$|S|^{1/p}$", 6: "inverse\nSTFT", 7: "sum of\nvoices"},
+        0.5: {1: "instrument\nWAV", 2: "STFT", 3: "power", 4: "loss"},
+    }  # fmt: skip
+    for y, boxes in rows.items():
+        for i, text in boxes.items():
+            colour = "#e4f2e9" if y == 0.5 and i < 4 else "#fbe3d4" if text.startswith("network") else "#e6eef5"
+            _box(ax, 0.1 + 1.37 * i, y, text, colour)
+    for y, first, last in ((4.45, 1, 2), (3.15, 0, 1), (3.15, 1, 3), *((3.15, i, i + 1) for i in range(3, 7)),
+                           *((0.95, i, i + 1) for i in range(1, 4))):  # fmt: skip
+        _arrow(ax, (1.27 + 1.37 * first, y), (0.1 + 1.37 * last, y))
+    _arrow(ax, (1.0, 3.6), (1.47, 4.3))  # notes -> tone
+    _arrow(ax, (4.01, 4.4), (4.6, 3.6))  # STFT -> power
+    _arrow(ax, (0.7, 2.7), (1.47, 1.1))  # notes -> instrument
     _arrow(ax, (6.18, 2.7), (6.18, 1.4))
     ax.text(6.3, 2.0, "training", fontsize=9, style="italic")
-    ax.text(0.1, 3.9, "each voice alone, frames counted from its note-on", fontsize=9, style="italic")
+    ax.text(4.4, 4.9, "each voice alone, frames counted from its note-on", fontsize=9, style="italic")
     ax.text(0.1, 0.1, "prediction = mask$_{tone}$ x tone + mask$_{impulse}$ x impulse, bin by bin, complex: "
             "no Griffin-Lim", fontsize=9)  # fmt: skip
     return figure, ax
 
 
 def network(model: keras.Model, title: str = "", ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Draw a Keras functional model: a box for each layer, below those it hears, with its shape and parameters."""
+    """Draw a Keras functional model: a box for each layer, below its inputs, with its shape and parameters."""
     figure, ax = axes_or_new(ax, (6, 4.5))
-    nodes = model.operations  # its layers, and what stands between them; each after those it hears
+    nodes = model.operations  # its layers and operations, each after its inputs
     parents = {
         node.name: [t._keras_history.operation.name for t in node._inbound_nodes[0].input_tensors] for node in nodes
     }

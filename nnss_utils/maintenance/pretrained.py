@@ -1,0 +1,88 @@
+"""The shipped model, data/models/steinway.keras, made by `python -m nnss_utils.maintenance.pretrained [MIDI ...]`.
+
+It is notebook 05's default network, trained for longer; the file records how it was made and what it reaches on the
+project's scores and the given MIDI files.
+"""
+
+import dataclasses
+import io
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import h5py
+
+from nnss_utils.errors import InputError
+from nnss_utils.evaluation.test_set import measure_pieces
+from nnss_utils.instruments.pair import make_pair
+from nnss_utils.instruments.steinway import Steinway
+from nnss_utils.model.model_file import PRETRAINED, WEIGHTS, TrainedModel, load_model, save_model
+from nnss_utils.model.settings import make_settings
+from nnss_utils.paths import atomic_write, relative
+from nnss_utils.scores import SCORES, scale_sequence
+from nnss_utils.training.train import is_trained, train
+
+STEPS, SECONDS, ECHO = 10000, 1800.0, 1  # there is time for a new batch in every step
+COMMAND = f"papermill 05_train.ipynb out.ipynb -p name steinway -p steps {STEPS} -p seconds {SECONDS:g} -p echo {ECHO}"
+LARGEST = 12e6  # bytes
+
+
+def main(midis: list[str]) -> None:
+    """Train the network unless it is trained, measure it as float16, and write it with its measures."""
+    pair = make_pair(scale_sequence(), Steinway())
+    settings = make_settings(name=PRETRAINED.stem, steps=STEPS, seconds=SECONDS, echo=ECHO)
+    model = load_model(settings.name) if is_trained(settings, pair) else train(pair, settings)
+    made = {"command": COMMAND}
+    save_small_model(PRETRAINED, dataclasses.replace(model, training=model.training | made))
+    small = load_model(str(PRETRAINED))
+    measures = measure_pieces(small, [*SCORES, *midis])["worst"]
+    save_small_model(PRETRAINED, dataclasses.replace(small, training=small.training | {"measures": measures}))
+    size = PRETRAINED.stat().st_size
+    print(f"{relative(PRETRAINED)}: {size / 1e6:.1f} MB; worst of {len(SCORES) + len(midis)} pieces: {measures}")
+    if size > LARGEST:
+        raise InputError(f"{relative(PRETRAINED)} has {size:,} bytes, more than {LARGEST:,.0f}; give fewer units")
+
+
+def save_small_model(path: Path, model: TrainedModel) -> Path:
+    """Write a model as `save_model` does, with float16 weights and everything compressed: a quarter of the size.
+
+    A float16 holds a weight to 1 part in 2000 (66 dB); loading turns it back into float32.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        full = save_model(Path(folder) / path.name, model)
+        with (
+            atomic_write(path) as part,
+            zipfile.ZipFile(full) as source,
+            zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as small,
+        ):
+            for member in source.namelist():
+                content = source.read(member)
+                small.writestr(member, _half_precision(content) if member == WEIGHTS else content)
+    return path
+
+
+def _half_precision(weights: bytes) -> bytes:
+    """Return an HDF5 file's bytes with every float32 dataset as float16."""
+    out = io.BytesIO()
+    with h5py.File(io.BytesIO(weights), "r") as source, h5py.File(out, "w") as small:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Group):
+                made = small.require_group(name)
+            else:
+                made = small.create_dataset(
+                    name, data=item[()].astype("float16" if item.dtype == "float32" else item.dtype)
+                )
+            made.attrs.update(item.attrs)
+
+        source.visititems(copy)
+        small.attrs.update(source.attrs)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")
