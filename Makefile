@@ -18,8 +18,8 @@ $(READY): requirements.lock.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.lock.txt -e .
 	@touch $@
 
-run: $(READY)  ## from nothing to Bach by a network: piano, pair, training, rendering, measures (PRETRAINED=1: no training; MIDI=PATH: any piece)
-	$(BIN)/python -m nnss_utils.run $(if $(filter-out 0,$(PRETRAINED)),--pretrained) $(if $(MIDI),"$(MIDI)")
+run: $(READY)  ## from nothing to Bach by a network, by notebooks 01, 05, 06 (PRETRAINED=1: no training; MIDI=PATH: any piece)
+	$(BIN)/python -m nnss_utils.maintenance.pipeline $(if $(filter-out 0,$(PRETRAINED)),--pretrained) $(if $(MIDI),"$(MIDI)")
 
 test: $(READY)  ## ruff, pytest and every notebook with fast parameters
 	$(BIN)/ruff check
@@ -28,21 +28,21 @@ test: $(READY)  ## ruff, pytest and every notebook with fast parameters
 	$(BIN)/python tests/prepare_notebooks.py build/notebooks
 	cd build/notebooks && NNSS_HOME=$(CURDIR)/build ../../$(BIN)/python -m pytest -c ../../pyproject.toml --rootdir=. -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=300 .
 
-coverage: $(READY)  ## which lines of nnss_utils the tests run (without the browser's)
+coverage: $(READY)  ## lines of nnss_utils that the tests run (without browser tests)
 	$(BIN)/coverage run --source=nnss_utils -m pytest -m "not browser"
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
-reproduce: $(READY)  ## the README's tables made again, and which figures differ by more than their spread (ALL=1: from nothing)
-	$(BIN)/python -m nnss_utils.reproduce $(if $(filter-out 0,$(ALL)),--all) $(MIDI)
+reproduce: $(READY)  ## make the committed results again and list what differs by more than its spread (ALL=1: train everything)
+	$(BIN)/python -m nnss_utils.maintenance.reproduce $(if $(filter-out 0,$(ALL)),--all) $(MIDI)
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $$([ "$$(id -u)" != 0 ] || echo --allow-root) --notebook-dir=. notebooks/01_codification.ipynb
 
-app: $(READY)  ## notebook 10_play as a web page of this machine: a piano played by the network
+app: $(READY)  ## notebook 10_play as a local web page: a piano played by the network
 	$(BIN)/voila notebooks/10_play.ipynb --token --Voila.ip=127.0.0.1 --VoilaConfiguration.file_allowlist='(?!)' --VoilaConfiguration.show_tracebacks=False $(if $(PORT),--port=$(PORT))
 
-bench: $(READY)  ## what is fast and what is not, beside the machine's own ceilings: under 10 minutes
-	$(BIN)/python -m nnss_utils.benchmark
+bench: $(READY)  ## benchmark against hardware limits, under 10 minutes
+	$(BIN)/python -m nnss_utils.maintenance.benchmarks
 
 notebooks: $(READY)  ## run every notebook with its defaults and keep figures, not sounds (after `make run`)
 	$(BIN)/python tests/execute_notebooks.py
@@ -50,6 +50,6 @@ notebooks: $(READY)  ## run every notebook with its defaults and keep figures, n
 lock: $(READY)  ## resolve the newest versions into requirements.lock.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links -p 3.11 --extra app --extra dev --extra soundfont pyproject.toml -o requirements.lock.txt
 
-clean:  ## remove the environment and what can be made again, but no trained model and no rendered piece
+clean:  ## remove the environment and caches, but no trained model and no rendered piece
 	rm -rf .venv build data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

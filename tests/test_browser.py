@@ -268,7 +268,7 @@ def play_a_midi_keyboard(page) -> None:
     """Strike a key of a MIDI keyboard (FAKE_MIDI) with its pedal down, and let both go."""
     piano = page.locator(".nnss-piano")
     piano.get_by_role("button", name="MIDI keyboard").click()
-    page.wait_for_function("() => document.querySelector('.nnss-said').textContent.includes('fake keyboard')")
+    page.wait_for_function("() => document.querySelector('.nnss-message').textContent.includes('fake keyboard')")
     send = "data => fakeMidi.inputs.get('1').onmidimessage({ data, timeStamp: performance.now() })"
     before = int(state_of(piano)["sounds"])
     page.evaluate(send, [0xB0, 64, 127])
@@ -285,7 +285,7 @@ def upload(page, file, says: str) -> None:
     """Give a file to the page and wait for what it says of it."""
     page.locator('.nnss-drop input[type="file"]').set_input_files(file)
     page.wait_for_function(
-        "says => document.querySelector('.nnss-piece-said').textContent.includes(says)", arg=says, timeout=60_000
+        "says => document.querySelector('.nnss-piece-message').textContent.includes(says)", arg=says, timeout=60_000
     )
 
 
@@ -341,7 +341,9 @@ def keep_playing_while_a_piece_is_made(page, folder) -> None:
         place.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
     }"""
     page.locator(".nnss-drop").evaluate(drop, list(content))
-    page.wait_for_function("() => document.querySelector('.nnss-piece-said').textContent.startsWith('many.mid: 3000')")
+    page.wait_for_function(
+        "() => document.querySelector('.nnss-piece-message').textContent.startsWith('many.mid: 3000')"
+    )
     bar = page.locator(".progress-bar, .widget-hprogress .progress-bar").first
     page.wait_for_function("bar => parseFloat(bar.style.width) > 0", arg=bar.element_handle(), timeout=30_000)
     print(
@@ -349,7 +351,9 @@ def keep_playing_while_a_piece_is_made(page, folder) -> None:
         [round(float(strike(page, page.locator(".nnss-piano"), p)["latency"])) for p in (55, 59)],
     )
     page.get_by_role("button", name="stop", exact=True).last.click()
-    page.wait_for_function("() => document.querySelector('.nnss-piece-said').textContent === 'stopped'", timeout=30_000)
+    page.wait_for_function(
+        "() => document.querySelector('.nnss-piece-message').textContent === 'stopped'", timeout=30_000
+    )
 
 
 def record(page) -> None:
@@ -360,7 +364,7 @@ def record(page) -> None:
     strike(page, piano, 65, held=400)
     strike(page, piano, 69, held=200)
     page.get_by_role("button", name="stop", exact=True).first.click()
-    said = "() => document.querySelector('.nnss-record-said').textContent.includes('2 notes kept')"
+    said = "() => document.querySelector('.nnss-record-message').textContent.includes('2 notes kept')"
     page.wait_for_function(said, timeout=30_000)
     midi, wav = (page.locator(f'a[download="played.{kind}"]') for kind in ("mid", "wav"))
     page.wait_for_function("() => document.querySelector('a[download=\"played.wav\"]')")

@@ -1,5 +1,7 @@
 """Both codifications against their formulas."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,6 +23,11 @@ from nnss_utils.model.codification import (
 )
 
 TUNING = Tuning(58, tuple(midi_to_hz(p) for p in range(58, 65)), (3e-4,) * 7, ((),) * 7)
+
+
+def model_with(code: Codification) -> SimpleNamespace:
+    """Return what `codify_mix` needs of a model."""
+    return SimpleNamespace(settings=SimpleNamespace(codification=code), tuning=TUNING)
 
 
 def test_two_sines_are_the_seeds_formula():
@@ -100,7 +107,7 @@ def test_stretches_are_slices_of_the_whole(kind):
     whole = codify(notes, 3 * SAMPLE_RATE, code, TUNING)
     for first in (0, 20_000, 70_001):
         np.testing.assert_allclose(codify(notes, 30_000, code, TUNING, first), whole[:, first:][:, :30_000], atol=1e-5)
-    np.testing.assert_allclose(codify_mix(notes, 3 * SAMPLE_RATE, code, TUNING), whole.sum(axis=0), atol=1e-5)
+    np.testing.assert_allclose(codify_mix(notes, 3 * SAMPLE_RATE, model_with(code)), whole.sum(axis=0), atol=1e-5)
 
 
 def test_notes_cut_by_the_end_and_no_notes():
@@ -159,7 +166,7 @@ def test_a_mix_in_stretches_is_the_mix(monkeypatch):
     notes = [Note(0.0, 0.2, 60), Note(0.1, 0.5, 64)]
     whole = codify(notes, 30_000, Codification(), TUNING).sum(axis=0)
     monkeypatch.setattr(piece, "_STRETCH", 7000)
-    np.testing.assert_allclose(codify_mix(notes, 30_000, Codification(), TUNING), whole, atol=1e-5)
+    np.testing.assert_allclose(codify_mix(notes, 30_000, model_with(Codification())), whole, atol=1e-5)
 
 
 def test_a_table_with_a_limit_forgets_and_makes_anew():

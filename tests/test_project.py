@@ -1,5 +1,6 @@
 """The project's own files fit each other: environment, notebooks, README, sizes."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import yaml
 from prepare_notebooks import fast_parameters
 
 from nnss_utils.laboratory.grid import everything
-from nnss_utils.maintenance.tables import CLAIMS, tables
+from nnss_utils.maintenance.tables import CLAIMS, TABLES_FILE, tables
 from nnss_utils.paths import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +67,14 @@ def test_notebooks_are_clean_and_executed(path):
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [i for i, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])] == [0]
-    assert not any(re.search(r"^(def|class) ", cell.source, re.M) for cell in code)
+    for cell in code:
+        tree = ast.parse(cell.source)
+        assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert node.end_lineno - node.lineno < 8, (
+                    f"{node.name} has more than 8 lines: it belongs in the package"
+                )
     assert all(cell.execution_count == i for i, cell in enumerate(code, start=1)), "run `make notebooks`"
     outputs = [output for cell in code for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
@@ -88,10 +96,10 @@ def test_every_notebook_has_fast_parameters_that_it_knows():
         assert set(parameters) <= set(known)
 
 
-def test_the_readme_tells_the_committed_results():
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_of_results_has_the_committed_results():
+    page = TABLES_FILE.read_text()
     for (start, end), table in tables().items():
-        assert readme[readme.index(start) + len(start) : readme.index(end)].strip() == table.strip()
+        assert page[page.index(start) + len(start) : page.index(end)].strip() == table.strip()
 
 
 def test_every_row_of_the_claims_is_committed_with_two_minutes_of_training():

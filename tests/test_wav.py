@@ -83,8 +83,8 @@ TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(3 * 44100) / 44100).astype(np.fl
         ("a.flac", {}, 1e-4, ""),
         ("a.wav", {"subtype": "PCM_U8"}, 0.01, "8 bits: their noise"),
         ("a.wav", {"subtype": "ULAW"}, 0.02, "8 bits: their noise"),
-        ("a.mp3", {}, 0.2, "compressed with loss"),
-        ("a.ogg", {}, 0.2, "VORBIS is compressed with loss"),
+        ("a.mp3", {}, 0.2, "MPEG_LAYER_III is lossy compression"),
+        ("a.ogg", {}, 0.2, "VORBIS is lossy compression"),
     ],
 )
 def test_formats_are_read_and_what_they_lose_is_said(tmp_path, capsys, name, options, error, says):
