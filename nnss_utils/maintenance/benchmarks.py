@@ -4,14 +4,15 @@ Every part runs in its own process, one after the other; `python -m nnss_utils.m
 only the named parts again. Results: data/results/benchmark.json and img/benchmark.png.
 """
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 from nnss_utils.errors import InputError, progress_bar
 from nnss_utils.evaluation.tables import markdown_table
@@ -108,113 +109,67 @@ def machine() -> dict:
     return {"processor": name, "cores": cores, "python": platform.python_version()}
 
 
-Row = tuple[str, str, str]  # quantity, value, aim
-
-
 def table(result: dict) -> str:
-    """Return a benchmark's numbers as a Markdown table; missing parts are left out."""
-    parts, lines = result["parts"], []
-    for needed, rows in _ROWS:
-        if all(name in parts for name in needed):
-            lines += rows(*(parts[name] for name in needed))
-    return markdown_table(("", "measured", "aim"), lines)
-
-
-def _ceiling_rows(lstm: dict) -> list[Row]:
-    return [
-        ("ceiling: float32 matrix product", f"{lstm['product_gflops']:.0f} GFLOP/s", ""),
-        ("ceiling: memory copy (read and written)", f"{lstm['copy_gb_s']:.1f} GB/s", ""),
-        ("ceiling: real FFTs of 2048, one thread", f"{lstm['kffts']:.0f} thousand a second", ""),
-    ]
-
-
-def _lstm_rows(units: int, ratio: float, share: int) -> Callable[[dict], list[Row]]:
-    def rows(p: dict) -> list[Row]:
-        name = f"double BLSTM of {units}, training"
-        speeds = f"{p['frames_s']:.0f} and {p['keras_frames_s']:.0f} frames/s"
-        apart = f"{p['output_difference']:.1e}, {p['gradient_difference']:.1e}"
-        return [
-            (f"{name}: over Keras' own", f"{p['ratio']:.2f} times ({speeds})", f"{ratio} times"),
-            (f"{name}: of the matrix product's ceiling", f"{100 * p['share']:.0f} %", f"{share} %"),
-            (f"{name}: largest difference of outputs, of gradients (relative)", apart, "1e-5"),
+    """Return a benchmark's numbers as a Markdown table; rows of missing parts and numbers are left out."""
+    parts, rows = {name: SimpleNamespace(**part) for name, part in result["parts"].items()}, []
+    for needed, text, template, aim in _ROWS:
+        with contextlib.suppress(KeyError, AttributeError):
+            rows.append([text, template.format(*(parts[name] for name in needed.split())), aim])
+    if "tried" in parts:
+        rows += [
+            [f"forward pass: {way}", f"{ms:.1f} ms for 1000 frames", ""] for way, ms in vars(parts["tried"]).items()
         ]
-
-    return rows
-
-
-def _network_rows(name: str) -> Callable[[dict], list[Row]]:
-    def rows(p: dict) -> list[Row]:
-        work = f"{100 * p['share']:.0f} % ({p['gflops']:.0f} GFLOP/s)"
-        return [
-            (f"{name}: a step alone, with its batches made", f"{1e3 * p['step']:.0f}, {1e3 * p['piped']:.0f} ms", ""),
-            (f"{name}: of the matrix product's ceiling", work, "65 %"),
-            (f"{name}: least memory moved, of the copy's ceiling",
-             f"{100 * p['copy_share']:.0f} % ({p['moved_mb']:.0f} MB a step)", ""),
-            (f"{name}: the pipeline's part of a step", f"{100 * p['pipeline_share']:.0f} %", "10 %"),
-        ]  # fmt: skip
-
-    return rows
+    return markdown_table(("", "measured", "aim"), rows)
 
 
-def _length_rows(*parts: dict) -> list[Row]:
-    lengths = ", ".join(f"{p['seconds'] / 60:.0f}" for p in parts)
-    hour = next(p for p in parts if p["seconds"] == 3600)
+def _lstm_rows(units: int, ratio: str, share: str) -> list[tuple[str, str, str, str]]:
+    part, name = f"lstm_{units}", f"double BLSTM of {units}, training"
+    speeds = "{0.ratio:.2f} times ({0.frames_s:.0f} and {0.keras_frames_s:.0f} frames/s)"
     return [
-        (f"training on {lengths} minutes: a step", ", ".join(f"{1e3 * p['step']:.0f}" for p in parts) + " ms", "equal"),
-        ("... peak memory", ", ".join(f"{p['peak_mb']:.0f}" for p in parts) + " MB", "equal"),
-        ("... start-up with an hour (imports and compilation apart)", f"{hour['start_up']:.1f} s", "5 s"),
-    ]
-
-
-def _streaming_rows(plain: dict, finer: dict) -> list[Row]:
-    both = (("frame_step 1", plain), ("frame_step 1, 8 times oversampled", finer))
-    return [
-        (f"the seed's network, {name}", f"{p['frames_s']:.0f} frames/s, {p['disk_mb']:.1f} MB to disk, "
-         f"{p['peak_mb']:.0f} MB memory", "no disk") for name, p in both
+        (part, f"{name}: over Keras' own", speeds, ratio),
+        (part, f"{name}: of the matrix product's ceiling", "{0.share:.0%}", share),
+        (part, f"{name}: largest difference of outputs, of gradients (relative)",
+         "{0.output_difference:.1e}, {0.gradient_difference:.1e}", "1e-5"),
     ]  # fmt: skip
 
 
-def _speed_rows(p: dict) -> list[Row]:
-    rows = [("the Bach prelude by the shipped model", f"{p['network']:.0f} times real time", "20 times")]
-    if "fluidsynth" in p:
-        ratio = p["fluidsynth"] / p["network"]
-        rows.append(("... fluidsynth", f"{p['fluidsynth']:.0f} times real time: {ratio:.1f} times faster", "4 times"))
-    return rows
+def _network_rows(part: str, name: str) -> list[tuple[str, str, str, str]]:
+    return [
+        (part, f"{name}: a step alone, with its batches made", "{0.step:.3f}, {0.piped:.3f} s", ""),
+        (part, f"{name}: of the matrix product's ceiling", "{0.share:.0%} ({0.gflops:.0f} GFLOP/s)", "65%"),
+        (part, f"{name}: least memory moved, of the copy's ceiling", "{0.copy_share:.0%} ({0.moved_mb:.0f} MB)", ""),
+        (part, f"{name}: the pipeline's share of a step", "{0.pipeline_share:.0%}", "10%"),
+    ]
 
 
-def _memory_rows(short: dict, long: dict) -> list[Row]:
-    peaks = f"{short['peak_mb']:.0f}, {long['peak_mb']:.0f} MB"
-    return [("peak memory of rendering 5 and 60 minutes", peaks, "1000 MB, equal")]
-
-
-def _note_rows(p: dict) -> list[Row]:
-    times = f"{p['median_ms']:.0f} ms (worst {p['worst_ms']:.0f}, remembered {p['remembered_ms']:.1f})"
-    return [(f"one played note of a second (after {p['warm_up']:.1f} s of warming up)", times, "50 ms")]
-
-
-def _start_rows(p: dict) -> list[Row]:
-    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in p["stages"].items())
-    return [("cold start to ten seconds of sound", f"{p['total']:.1f} s ({stages})", "12 s")]
-
-
-def _tried_rows(p: dict) -> list[Row]:
-    return [(f"the network's forward pass: {name}", f"{ms:.1f} ms for 1000 frames", "") for name, ms in p.items()]
-
-
-_ROWS: list[tuple[tuple[str, ...], Callable[..., list[Row]]]] = [
-    (("lstm_256",), _ceiling_rows),
-    (("lstm_256",), _lstm_rows(256, 1.8, 70)),
-    (("lstm_1000",), _lstm_rows(1000, 1.7, 80)),
-    (("mask_keyed",), _network_rows("default network (mask_keyed)")),
-    (("mask_dense",), _network_rows("mask_dense")),
-    (("length_300", "length_3600", "length_21600"), _length_rows),
-    (("streaming_1", "streaming_8"), _streaming_rows),
-    (("speed",), _speed_rows),
-    (("memory_300", "memory_3600"), _memory_rows),
-    (("one_note",), _note_rows),
-    (("cold_start",), _start_rows),
-    (("tried",), _tried_rows),
-]
+_LENGTHS = "length_300 length_3600 length_21600"
+_STREAM = "{0.frames_s:.0f} frames/s, {0.disk_mb:.1f} MB to disk, {0.peak_mb:.0f} MB memory"
+_NOTE = "{0.median_ms:.0f} ms (worst {0.worst_ms:.0f}, from the cache {0.remembered_ms:.1f})"
+_START = (
+    "{0.total:.1f} s (imports {0.stages[imports]:.1f}, model file {0.stages[model file]:.1f}, compiling and the first "
+    "note {0.stages[compiling and the first note]:.1f}, ten seconds of sound {0.stages[ten seconds of sound]:.1f})"
+)
+# parts (0, 1, ... in the template), quantity, template, aim
+_ROWS: list[tuple[str, str, str, str]] = [
+    ("lstm_256", "ceiling: float32 matrix product", "{0.product_gflops:.0f} GFLOP/s", ""),
+    ("lstm_256", "ceiling: memory copy (read and written)", "{0.copy_gb_s:.1f} GB/s", ""),
+    ("lstm_256", "ceiling: real FFTs of 2048, one thread", "{0.kffts:.0f} thousand a second", ""),
+    *_lstm_rows(256, "1.8 times", "70%"),
+    *_lstm_rows(1000, "1.7 times", "80%"),
+    *_network_rows("mask_keyed", "default network (mask_keyed)"),
+    *_network_rows("mask_dense", "mask_dense"),
+    (_LENGTHS, "training on 5, 60, 360 minutes: a step", "{0.step:.3f}, {1.step:.3f}, {2.step:.3f} s", "equal"),
+    (_LENGTHS, "... peak memory", "{0.peak_mb:.0f}, {1.peak_mb:.0f}, {2.peak_mb:.0f} MB", "equal"),
+    ("length_3600", "... start-up with an hour (imports and compilation apart)", "{0.start_up:.1f} s", "5 s"),
+    ("streaming_1", "the author's network, frame_step 1", _STREAM, "no disk"),
+    ("streaming_8", "the author's network, frame_step 1, 8 times oversampled", _STREAM, "no disk"),
+    ("speed", "the Bach prelude by the shipped model", "{0.network:.0f} times real time", "20 times"),
+    ("speed", "... by fluidsynth", "{0.fluidsynth:.0f} times real time", "at most 4 times faster"),
+    ("memory_300 memory_3600", "peak memory of rendering 5 and 60 minutes",
+     "{0.peak_mb:.0f}, {1.peak_mb:.0f} MB", "1000 MB, equal"),
+    ("one_note", "one played note of a second (warmed up)", _NOTE, "50 ms"),
+    ("cold_start", "cold start to ten seconds of sound", _START, "12 s"),
+]  # fmt: skip
 
 
 if __name__ == "__main__":
