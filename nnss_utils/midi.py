@@ -24,7 +24,7 @@ PITCHES = 128  # of MIDI
 MOST_BYTES = 900_000  # of a MIDI file: more than 100,000 notes, and two seconds of reading
 LONGEST = 24 * 3600.0  # s of music
 LONGEST_DELTA = 0x0FFFFFFF  # ticks: four bytes of seven bits
-LONGEST_NUMBER = 2000  # bytes with the high bit set in a row: no valid number and no text has so many
+LONGEST_NUMBER = 2000  # bytes with the high bit set in a row: more than any valid number or text has
 DRUMS, NO_LENGTH = "on the drum channel", "of no length"  # why notes are left out
 
 

@@ -112,7 +112,7 @@ def pickled_state(members, touched):
         (lambda_layer, r"it has .*keras\.layers\.Lambda"),
         (class_of_its_own, r"it has builtins\.exec"),
         (downloading, r"it has keras\.utils\.get_file"),
-        (pickled, "holds 'training.pkl', as no model here does: not used"),
+        (pickled, "contains 'training.pkl', which no model here does: not used"),
         (pickled_state, "is not a mask_keyed as this project builds it"),
     ],
 )
@@ -174,9 +174,9 @@ def too_many(file, group, name):
     [
         (not_a_number, "not all numbers"),
         (linked, "is a link"),
-        (external, "is no array of numbers"),
+        (external, "is not an array of numbers"),
         (other_shape, r"it has \d+ numbers, the network \d+"),
-        (objects, "is no array of numbers"),
+        (objects, "is not an array of numbers"),
         (too_many, r"it has 10000\d+ numbers, the network \d+"),
     ],
 )

@@ -68,7 +68,7 @@ def test_of_a_stereo_file_the_left_channel_counts(piano, tmp_path, capsys):
     audio = piano.render(NOTES)
     midi, wav = saved(tmp_path, np.stack([audio, -audio], axis=1))
     np.testing.assert_array_equal(load_pair(midi, wav).audio, audio)
-    assert "2 channels, the left one" in capsys.readouterr().out
+    assert "2 channels; the left one is used" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,9 @@ def test_the_recording_of_another_piece_is_refused(piano, tmp_path):
     other = [Note(note.start, note.end, 55 + (note.pitch * 7) % 16, note.velocity) for note in NOTES]
     for notes in (other, bwv846_prelude()[:300]):
         midi, wav = saved(tmp_path, np.pad(piano.render(notes), (0, 60 * 44100)))
-        with pytest.raises(InputError, match=r"own.wav is no recording of its MIDI file: .* over [45]\d% of"):
+        with pytest.raises(
+            InputError, match=r"own.wav is no recording of its MIDI file: .* rise more than [45]\d% of the others"
+        ):
             load_pair(midi, wav)
         with pytest.raises(InputError, match="no recording"):
             read_target(wav, NOTES, 0)

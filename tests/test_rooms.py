@@ -154,6 +154,7 @@ def test_a_model_saved_before_the_rooms_sounds_as_it_did():
     """Its config names the module nnss_utils.recurrent, which has moved."""
     sound = render([Note(0, 0.1, 60)], load_model(str(DATA / "saved_before.keras")), progress=False)
     expected = np.load(DATA / "saved_before.npy", allow_pickle=False)
-    assert expected.dtype == np.float32 and np.abs(expected).max() > 1e-3
+    assert expected.dtype == np.float32 and expected.any()
     assert sound.shape == expected.shape
-    np.testing.assert_allclose(sound, expected, rtol=0, atol=1e-5)
+    # after its three steps of training the network is nearly silent: 1e-5 counts in parts of its peak
+    np.testing.assert_allclose(sound, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

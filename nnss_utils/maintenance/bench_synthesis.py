@@ -60,7 +60,7 @@ def _font() -> SoundFont | None:
 
 
 def memory(seconds: int) -> dict:
-    """Measure the peak memory of rendering a piece of so many seconds, block by block, and how fast it is."""
+    """Measure the peak memory and speed of rendering a piece of `seconds` s, block by block."""
     model, notes = load_model(str(PRETRAINED)), prelude(seconds)
     samples = 0
 

@@ -65,7 +65,7 @@ class Ceilings:
         self.measure()
 
     def product(self, count: int = 6) -> float:
-        """Return GFLOP/s of float32 matrix products, so many that they last like what is measured beside them."""
+        """Return GFLOP/s of `count` float32 matrix products in a row."""
 
         def products() -> None:
             for _ in range(count):
@@ -201,7 +201,7 @@ def network_work(model: keras.Model, architecture: str, settings) -> tuple[float
 
 
 def length(seconds: int, steps: int = 40) -> dict:
-    """Measure start-up, step and memory of training on a recording of so many seconds, read from a WAV file."""
+    """Measure start-up, step and memory of training on a recording of `seconds` s, read from a WAV file."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=CACHE) as folder:
         midi, wav = Path(folder) / "long.mid", Path(folder) / "long.wav"

@@ -44,7 +44,7 @@ def restore_checkpoint(path: Path, network: keras.Model, optimizer: keras.Optimi
     """Put a checkpoint back into network and optimizer and return its progress; without one, that of a new start."""
     others = [other for other in sorted(path.parent.glob("checkpoint_*.keras")) if other != path]
     if others:
-        start = "" if path.is_file() else ": this training starts anew"
+        start = "" if path.is_file() else ": training starts from the beginning"
         tell(f"{', '.join(map(relative, others))} has other settings or another pair and is kept{start}")
     if not path.is_file():
         return Progress()
@@ -58,7 +58,7 @@ def restore_checkpoint(path: Path, network: keras.Model, optimizer: keras.Optimi
         values = [arrays[f"optimizer{i}"] for i in range(len(optimizer.variables))]
         load_weights(network, path)
     except (zipfile.BadZipFile, KeyError, ValueError, OSError):
-        tell(f"{relative(path)} is damaged: this training starts anew")
+        tell(f"{relative(path)} is damaged: training starts from the beginning")
         for weight, value in zip(network.weights, fresh, strict=True):
             weight.assign(value)
         return Progress()

@@ -1,4 +1,4 @@
-"""Batches made ahead of training on threads of their own, and moved to where the network computes (11_speed)."""
+"""Batches made ahead of training on other threads, and moved to where the network computes (11_speed)."""
 
 import os
 from collections.abc import Iterator
