@@ -93,7 +93,7 @@ def kill_and_resume(home: Path, name: str, steps: int, kills: int, seed: int = 0
         seen["checkpoints that play"] += 1
     process = start(home, name, steps, 60)
     said, errors = process.communicate()
-    assert process.returncode == 0 and (seen["kills"] == 0 or "going on from step" in said), errors
+    assert process.returncode == 0 and (seen["kills"] == 0 or "resuming from step" in said), errors
     return seen
 
 

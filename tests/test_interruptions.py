@@ -70,7 +70,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(home):
     assert process.returncode == 1 and f"{checkpoint.name} stays: make room" in errors
     assert checkpoint.read_bytes() == before
     process = interrupt.start(home, "later", STEPS, 60)
-    assert "going on from step" in process.communicate()[0]
+    assert "resuming from step" in process.communicate()[0]
     assert_like_the_whole(home, "later")
 
 

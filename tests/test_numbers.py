@@ -183,7 +183,7 @@ def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(pair,
     assert all(np.isfinite(np.asarray(weight)).all() for weight in good.network.weights)
     assert good.training["steps"] == 14
     train.train(pair, small_settings(name="wrong", steps=40))
-    assert "going on from step 14" in capsys.readouterr().out and not list((RUNS / "wrong").glob("checkpoint*"))
+    assert "resuming from step 14" in capsys.readouterr().out and not list((RUNS / "wrong").glob("checkpoint*"))
 
 
 def test_a_loss_that_only_rises_is_a_divergence():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from conftest import small_settings
-from nnss_utils.maintenance.pipeline import make_scale_pair
 
 from nnss_utils import provenance
 from nnss_utils.errors import InputError
@@ -33,7 +32,7 @@ def test_a_model_says_what_it_was_made_with(model, pair):
 
 
 def test_the_shipped_models_data_can_be_made_again_bit_by_bit():
-    said, pair = read_metadata(PRETRAINED)["training"]["made_with"], make_scale_pair()
+    said, pair = read_metadata(PRETRAINED)["training"]["made_with"], make_pair(scale_sequence(), Steinway())
     assert data_digests(pair.notes, pair.audio) == said["data"]
 
 
@@ -118,7 +117,7 @@ def test_every_figure_of_the_readme_has_a_spread_or_is_exact():
     assert not reproduce.alike("2.18 times (3539 and 1642 frames/s)", "1.50 times (3539 and 1642 frames/s)", ratio)
     assert reproduce.spread_of("measured double BLSTM of 256, training: largest difference of outputs").absolute == 1e-5
     assert reproduce.spread_of("pieces") == reproduce.Spread("")
-    for line in tables.speed_table(read_json(reproduce.KEPT / "benchmark.json")).splitlines()[2:]:
+    for line in tables.speed_table(read_json(reproduce.KEPT_RESULTS / "benchmark.json")).splitlines()[2:]:
         spread = reproduce.spread_of(f"measured {line.split('|')[1].strip()}")
         assert spread != reproduce.Spread(""), line  # two measurements are never exactly alike
 
@@ -158,7 +157,7 @@ def commands(monkeypatch, tmp_path):
 
     def run(*command, folder=None):
         ran.append(command)
-        for path in (reproduce.KEPT).glob("*.json"):
+        for path in (reproduce.KEPT_RESULTS).glob("*.json"):
             write_json(tmp_path / path.name, read_json(path))
         if "nnss_utils.evaluation.test_set" in command:
             name = command[command.index("nnss_utils.evaluation.test_set") + 1]

@@ -89,7 +89,7 @@ def test_a_checkpoint_of_other_parameters_is_not_used(pair, monkeypatch, capsys)
         with pytest.raises(KeyboardInterrupt):
             train.train(pair, small_settings(name="other", steps=6))
     train.train(pair, small_settings(name="other", steps=6, power=0.25))
-    assert "this training starts anew" in capsys.readouterr().out
+    assert "training starts from the beginning" in capsys.readouterr().out
 
 
 def test_a_damaged_checkpoint_starts_anew(pair, capsys):
@@ -98,7 +98,7 @@ def test_a_damaged_checkpoint_starts_anew(pair, capsys):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"PK nothing")
     train.train(pair, settings)
-    assert "is damaged: this training starts anew" in capsys.readouterr().out and not path.exists()
+    assert "is damaged: training starts from the beginning" in capsys.readouterr().out and not path.exists()
 
 
 def test_a_trained_model_is_known_by_its_parameters_and_its_pair(model, pair):
