@@ -11,7 +11,7 @@ from nnss_utils.evaluation import test_set
 from nnss_utils.instruments.pair import make_pair
 from nnss_utils.instruments.steinway import Steinway
 from nnss_utils.instruments.tuning import estimate_tuning
-from nnss_utils.maintenance import reproduce, tables
+from nnss_utils.maintenance import reproduce
 from nnss_utils.model.model_file import PRETRAINED, read_metadata, run_file
 from nnss_utils.model.settings import Settings, make_settings
 from nnss_utils.paths import read_json, write_json
@@ -73,81 +73,75 @@ def test_data_and_batches_are_the_same_bits_again(pair):
         np.testing.assert_array_equal(one.inputs[name], other.inputs[name])
 
 
-def test_tables_made_again_from_the_same_results_do_not_differ():
-    for table in tables.tables().values():
-        assert reproduce.differences(table, table) == []
+def committed():
+    """Every committed result that `make reproduce` compares."""
+    results = [read_json(path) for path in sorted(reproduce.KEPT_RESULTS.glob("*.json"))]
+    return [*results, *test_set.kept_measures().values()]
 
 
-TABLE = "| | correlation | SNR | x real time |\n|---|---|---|---|\n| fugue | 0.9991 | 45.6 dB | 20.1 |"
+def test_results_made_again_from_the_same_data_do_not_differ():
+    for result in committed():
+        assert reproduce.differences(result, result) == [] and sum(1 for _ in reproduce.figures(result)) > 0
+
+
+PIECE = {"pieces": {"fugue": {"correlation": 0.9991, "snr_db": 45.6, "notes": 20, "synthesis_seconds": 2.4}}}
 
 
 @pytest.mark.parametrize(
-    ("change", "differs"),
+    ("key", "value", "differs"),
     [
-        (("0.9991", "0.9985"), 0),
-        (("0.9991", "0.9971"), 1),
-        (("45.6", "45.5"), 0),
-        (("45.6", "45.1"), 1),
-        (("45.6 dB", "45.6"), 1),
-        (("20.1", "8.3"), 0),
-        (("fugue", "prelude"), 1),
-        (("| 20.1 |", "| 20.1 |\n| more | 1 | 1 | 1 |"), 1),
+        ("correlation", 0.9985, 0),
+        ("correlation", 0.9971, 1),
+        ("snr_db", 45.5, 0),
+        ("snr_db", 45.1, 1),
+        ("snr_db", "45.6", 1),
+        ("notes", 21, 1),
+        ("synthesis_seconds", 8.3, 0),
+        ("more", 1, 1),
     ],
 )
-def test_a_figure_beyond_its_spread_is_said(change, differs):
-    found = reproduce.differences(TABLE, TABLE.replace(*change))
-    assert len(found) == differs and all(
-        change[1].split(" |")[0].strip("| ") in line or "lines" in line for line in found
-    )
+def test_a_figure_beyond_its_spread_is_listed(key, value, differs):
+    changed = {"pieces": {"fugue": PIECE["pieces"]["fugue"] | {key: value}}}
+    found = reproduce.differences(PIECE, changed)
+    assert len(found) == differs and all(f"/pieces/fugue/{key}: " in line for line in found)
 
 
-def test_numbers_are_read_as_they_are_written():
-    assert reproduce.numbers_of("8,602,380 parameters, -61.5 dB and 2.2e-07") == [8602380, -61.5, 2.2e-07]
+def test_numbers_in_texts_are_compared_too():
+    spread = reproduce.spread_of("/claims/0/measured")
+    assert reproduce.same("score 8,602.5 of 0.43", "score 8,602.5 of 0.44", spread)
+    assert not reproduce.same("score 0.43", "score 0.63", spread)
+    assert not reproduce.same("score 0.43", "result 0.43", spread)
 
 
-def test_every_figure_of_the_readme_has_a_spread_or_is_exact():
+def test_every_measured_figure_has_a_spread_or_is_exact():
     """A speed may be the machine's own; a measure may not."""
-    assert reproduce.spread_of("attack LSD (Griffin-Lim) bwv847").absolute == 0.2
-    assert reproduce.alike("21.2", "3.0", reproduce.spread_of("x real time bwv847"))
-    assert reproduce.spread_of("octave SNR to 8 kHz, dB").absolute == 0.2
-    assert reproduce.spread_of("16000-20000 steinway").absolute == 0.2
-    ratio = reproduce.spread_of("measured double BLSTM of 256, training: over Keras' own")
-    assert ratio.relative == 0.25
-    assert reproduce.alike("2.18 times (3539 and 1642 frames/s)", "2.00 times (900 and 450 frames/s)", ratio)
-    assert not reproduce.alike("2.18 times (3539 and 1642 frames/s)", "1.50 times (3539 and 1642 frames/s)", ratio)
-    assert reproduce.spread_of("measured double BLSTM of 256, training: largest difference of outputs").absolute == 1e-5
-    assert reproduce.spread_of("pieces") == reproduce.Spread("")
-    for line in tables.speed_table(read_json(reproduce.KEPT_RESULTS / "benchmark.json")).splitlines()[2:]:
-        spread = reproduce.spread_of(f"measured {line.split('|')[1].strip()}")
-        assert spread != reproduce.Spread(""), line  # two measurements are never exactly alike
+    assert reproduce.spread_of("/pieces/bwv847/attack_lsd_db").absolute == 0.2
+    assert reproduce.spread_of("/pieces/bwv847/griffin_lim/bands/3/snr_db").absolute == 0.2
+    assert reproduce.spread_of("/worst/attack_ratio").absolute == 0.05
+    assert reproduce.same(21.2, 3.0, reproduce.spread_of("/worst/times_real_time"))
+    assert reproduce.spread_of("/parts/lstm_256/ratio").relative == 0.25
+    assert reproduce.spread_of("/parts/lstm_256/output_difference").absolute == 1e-5
+    for exact in ("/pieces/bwv847/notes", "/settings/network/units", "/parameters", "/claims/0/verdict"):
+        assert reproduce.spread_of(exact) == reproduce.Spread(""), exact
+    for path, value in reproduce.figures(read_json(reproduce.KEPT_RESULTS / "benchmark.json")):
+        assert not isinstance(value, float) or reproduce.spread_of(path) != reproduce.Spread(""), path
 
 
 @pytest.mark.parametrize(
-    "row, before, after, alike",
+    ("path", "before", "after", "same"),
     [
-        ("... fluidsynth", "207 times real time: 2.2 times faster", "400 times real time: 2.0 times faster", True),
-        ("... fluidsynth", "207 times real time: 2.2 times faster", "207 times real time: 3.2 times faster", False),
-        ("peak memory of rendering 5 and 60 minutes", "858, 865 MB", "858, 1300 MB", False),
-        ("double BLSTM of 256, training: of the matrix product's ceiling", "80 %", "66 %", True),
-        ("double BLSTM of 256, training: of the matrix product's ceiling", "80 %", "55 %", False),
-        (
-            "the seed's network, frame_step 1",
-            "422 frames/s, 0.0 MB to disk, 1960 MB memory",
-            "99 frames/s, 0.0 MB to disk, 2000 MB memory",
-            True,
-        ),
-        (
-            "the seed's network, frame_step 1",
-            "422 frames/s, 0.0 MB to disk, 1960 MB memory",
-            "422 frames/s, 9.0 MB to disk, 1960 MB memory",
-            False,
-        ),
-        ("the Bach prelude by the shipped model", "94 times real time", "20 times real time", True),
-        ("the Bach prelude by the shipped model", "94 times real time", "94 times slower", False),
+        ("/parts/lstm_256/share", 0.80, 0.66, True),
+        ("/parts/lstm_256/share", 0.80, 0.55, False),
+        ("/parts/memory_300/peak_mb", 858.0, 900.0, True),
+        ("/parts/memory_3600/peak_mb", 865.0, 1300.0, False),
+        ("/parts/streaming_1/disk_mb", 0.0, 9.0, False),
+        ("/parts/streaming_1/frames_s", 422.0, 99.0, True),
+        ("/parts/speed/network", 94.0, 20.0, True),
+        ("/parts/one_note/median_ms", 22.0, 60.0, True),
     ],
 )
-def test_speeds_are_the_machines_own_and_ratios_and_memory_are_not(row, before, after, alike):
-    assert reproduce.alike(before, after, reproduce.spread_of(f"measured {row}")) is alike
+def test_speeds_are_the_machines_own_and_ratios_and_memory_are_not(path, before, after, same):
+    assert reproduce.same(before, after, reproduce.spread_of(path)) is same
 
 
 @pytest.fixture
@@ -171,11 +165,11 @@ def commands(monkeypatch, tmp_path):
     return ran
 
 
-def test_reproducing_runs_the_commands_and_finds_nothing_in_what_is_alike(commands, tmp_path, capsys):
+def test_reproducing_runs_the_commands_and_finds_no_difference(commands, tmp_path, capsys):
     assert reproduce.main(["bach_bwv784_invention13.mid"]) == 0
     said = capsys.readouterr().out
     assert all(f"{name}: " in said and "0 differ by more" in said for name in ("results", "models", "claims", "speed"))
-    assert "not made again, their MIDI files are not given (MIDI=PATH): bach_bwv775" in said
+    assert "not made again, since their MIDI files are not given (MIDI=PATH): bach_bwv775" in said
     assert (tmp_path / "laboratory").is_dir()  # the kept trainings, from which the claims are judged
     words = [word for command in commands for word in command]
     assert {
@@ -217,5 +211,5 @@ def test_a_figure_that_differs_ends_in_its_count(commands, tmp_path, monkeypatch
 
 
 def test_a_command_that_fails_ends_reproducing(tmp_path):
-    with pytest.raises(InputError, match="ended with 3; what it said stands above"):
+    with pytest.raises(InputError, match="ended with 3; its output is above"):
         reproduce.run("python", "-c", "raise SystemExit(3)", folder=tmp_path)

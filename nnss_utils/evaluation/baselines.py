@@ -1,4 +1,4 @@
-"""What a prediction is compared with: simple baselines (06), and what a user would choose instead of a network (08)."""
+"""What a prediction is compared with: simple baselines (06), and what a user would choose instead of a network (13)."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The test set: many pieces measured by one network, for data/results and notebook 08_full_bandwidth.
+"""The test set: many pieces measured by one network, for data/results and notebook 13_attacks_and_alternatives.
 
     python -m nnss_utils.evaluation.test_set MODEL [MIDI ...]
 

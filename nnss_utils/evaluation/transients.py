@@ -1,4 +1,4 @@
-"""Onsets in numbers: rise, pre-echo, repetition, and the hammer's thump (notebook 08_full_bandwidth).
+"""Onsets in numbers: rise, pre-echo, repetition, and the hammer's thump (notebook 13_attacks_and_alternatives).
 
 Sounds are float (samples,) at 44.1 kHz, onsets are in seconds.
 """

@@ -1,4 +1,4 @@
-"""The time since a note's start and end on a Gaussian basis: the features of a mask network (notebook 08).
+"""The time since a note's start and end on a Gaussian basis: the features of a mask network (notebook 12).
 
 Bases are narrow at the event and wider away from it, so that a linear layer of them is a curve that moves fast in the
 attack and slowly in the sustain.
