@@ -138,7 +138,7 @@ def test_make_lists_its_verbs():
 def test_every_committed_result_says_where_it_comes_from():
     """Versions and commit in each; the digests of its data in each, or in each piece (a benchmark has none)."""
     folder = ROOT / "data" / "results"
-    for path in [path for path in tracked() if path.is_relative_to(folder)]:
+    for path in [path for path in tracked() if path.is_relative_to(folder) and path.suffix == ".json"]:
         result = read_json(path)
         assert "python" in result["versions"] and re.fullmatch(r"[0-9a-f]{40}\+?", result["commit"]), path.name
         for part in result["pieces"].values() if path.parent.name == "pieces" else [result]:
