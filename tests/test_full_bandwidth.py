@@ -12,7 +12,7 @@ from nnss_utils.errors import InputError
 from nnss_utils.evaluation import baselines, metrics, test_set
 from nnss_utils.evaluation import piece as evaluation
 from nnss_utils.instruments.tuning import estimate_tuning
-from nnss_utils.maintenance import pretrained
+from nnss_utils.maintenance import pipeline
 from nnss_utils.maintenance.pretrained import save_small_model
 from nnss_utils.midi import Note, read_midi, samples_of, write_midi
 from nnss_utils.model import networks, time_basis
@@ -197,13 +197,26 @@ def test_make_run_passes_on_what_is_chosen():
     assert '--pretrained "my piece.mid"' in command("PRETRAINED=1", "MIDI=my piece.mid")
 
 
-def test_the_shipped_model_renders_any_file_at_once(tmp_path, capsys):
+def test_make_run_renders_any_file_by_its_notebook_and_only_when_it_must(tmp_path, capfd):
     write_midi(tmp_path / "mine.mid", [Note(0.0, 0.3, 60, 40), Note(0.2, 0.8, 67, 110)])
-    pretrained.main(["--pretrained", str(tmp_path / "mine.mid")])
-    said = capsys.readouterr().out
-    assert "prediction.wav" in said and "data/runs" not in said.split("mine: network")[0]
+    pipeline.main(["--pretrained", str(tmp_path / "mine.mid")])
+    said = capfd.readouterr().out
+    assert "$ papermill 06_evaluation.ipynb" in said and "05_train" not in said and "prediction.wav" in said
     result = read_json(evaluation.result_file("mine"))
     assert result["model"] == "steinway" and result["snr_db"] > 15
+    (step,) = pipeline.steps([str(tmp_path / "mine.mid")], pretrained=True)
+    assert step.is_up_to_date()
+    pipeline.main(["--pretrained", str(tmp_path / "mine.mid")])
+    said = capfd.readouterr().out
+    assert "06_mine.ipynb is up to date" in said and "$ papermill" not in said and "mine: network" in said
+    write_midi(tmp_path / "mine.mid", [Note(0.0, 0.3, 61, 40)])
+    assert not step.is_up_to_date()  # another file of the same name
+    write_midi(tmp_path / "mine.mid", [Note(0.0, 0.3, 60, 40), Note(0.2, 0.8, 67, 110)])
+    assert step.is_up_to_date()
+    step.writes[0].unlink()
+    assert not step.is_up_to_date()
+    with pytest.raises(InputError, match=r"nobody.mid does not exist"):
+        pipeline.main(["--pretrained", "nobody.mid"])
 
 
 def test_a_scores_velocity_can_be_chosen():
