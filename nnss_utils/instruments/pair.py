@@ -125,7 +125,7 @@ def _checked_alignment(audio: np.ndarray, notes: Sequence[Note], wav: str | Path
             transposed = f", its notes sound {interval} than its MIDI file's" if pitches.semitones % 12 else ""
             raise InputError(
                 f"{wav} is no recording of its MIDI file: at its onsets the notes' own pitches rise more than the "
-                f"others in {pitches.agreement:.0%} of comparisons (a recording: over 90%, by chance: 50%){transposed}; "
+                f"others in {pitches.agreement:.0%} of comparisons (recordings: over 90%, chance: 50%){transposed}; "
                 f"give the one of this piece, begun within {FARTHEST:g} s of it and tuned near A = 440 Hz"
             )
         if pitches.semitones:
