@@ -48,7 +48,7 @@ def test_no_room_for_checkpoints_ends_no_training_and_none_for_the_model_is_said
     full = interrupt.start(home, "full", 20, 0, model // 2)
     said, errors = tight.communicate()
     assert tight.returncode == 0, errors
-    assert "the checkpoint can't be written (File too large): training goes on without; make room" in said
+    assert "the checkpoint can't be written (File too large): training continues without it; make room" in said
     assert_like_the_whole(home, "tight")
     _, errors = full.communicate()
     assert full.returncode == 1 and errors.splitlines()[-1].startswith("error: ")
@@ -67,7 +67,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(home):
     before = checkpoint.read_bytes()
     process = interrupt.start(home, "later", STEPS, 0, len(before) // 4)
     _, errors = process.communicate()
-    assert process.returncode == 1 and f"{checkpoint.name} stays: make room" in errors
+    assert process.returncode == 1 and f"{checkpoint.name} is kept: make room" in errors
     assert checkpoint.read_bytes() == before
     process = interrupt.start(home, "later", STEPS, 60)
     assert "resuming from step" in process.communicate()[0]

@@ -175,7 +175,7 @@ def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(pair,
     with monkeypatch.context() as patched:
         patched.setattr(loss_model.LossModel, "step", going_wrong)
         with pytest.raises(
-            InputError, match=r"lower learning_rate|diverged at step 14: its loss is no number; the last"
+            InputError, match=r"lower learning_rate|diverged at step 14: its loss is not a number; the last"
         ):
             train.train(pair, small_settings(name="wrong", steps=40))
     assert not run_file("wrong").exists()
