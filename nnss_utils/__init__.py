@@ -27,41 +27,27 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow: no log 
 
 SAMPLE_RATE = 44100  # Hz, of every sound here
 
-_ROOMS = {  # name -> the module that defines it; `plots` is a module itself
-    "read_notes": "scores",
-    "scale_sequence": "scores",
-    "Spectral": "dsp.stft",
-    "stft": "dsp.stft",
-    "istft": "dsp.stft",
-    "heterodyne": "dsp.demodulation",
-    "normalize": "dsp.normalization",
-    "denormalize": "dsp.normalization",
-    "load_instrument": "instruments.load",
-    "make_pair": "instruments.pair",
-    "load_pair": "instruments.pair",
-    "estimate_tuning": "instruments.tuning",
-    "codify": "model.codification",
-    "make_settings": "model.settings",
-    "build_network": "model.settings",
-    "predict": "model.forward",
-    "load_model": "model.model_file",
-    "train": "training.train",
-    "render": "synthesis.render",
-    "measure": "evaluation.metrics",
-    "listen": "notebook.players",
-    "plots": "notebook",
-}
-__all__ = ["SAMPLE_RATE", *_ROOMS]
+_ROOMS = {  # module -> names of the facade that it defines; `plots` is a module itself
+    "scores": "read_notes scale_sequence",
+    "dsp.stft": "Spectral stft istft", "dsp.demodulation": "heterodyne", "dsp.normalization": "normalize denormalize",
+    "instruments.load": "load_instrument", "instruments.pair": "make_pair load_pair",
+    "instruments.tuning": "estimate_tuning",
+    "model.codification": "codify", "model.settings": "make_settings build_network", "model.forward": "predict",
+    "model.model_file": "load_model",
+    "training.train": "train", "synthesis.render": "render", "evaluation.metrics": "measure",
+    "notebook.players": "listen", "notebook.plots": "plots",
+}  # fmt: skip
+_MODULES = {name: module for module, names in _ROOMS.items() for name in names.split()}
+__all__ = ["SAMPLE_RATE", *_MODULES]
 
 
 def __getattr__(name: str) -> object:
     """Import a name of the facade when it is first used (PEP 562)."""
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "plots":
-        return importlib.import_module("nnss_utils.notebook.plots")
-    return getattr(importlib.import_module(f"nnss_utils.{_ROOMS[name]}"), name)
+    module = importlib.import_module(f"nnss_utils.{_MODULES[name]}")
+    return module if name == "plots" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS])
+    return sorted([*globals(), *_MODULES])

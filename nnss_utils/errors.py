@@ -5,8 +5,8 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn, TextIO
 
 import tqdm
 import tqdm.auto
@@ -22,8 +22,7 @@ class InputError(ValueError):
 
 def check_number(name: str, value: object, low: float, high: float, *, integer: bool = False) -> None:
     """Raise `InputError` unless `value` is a real number (an int if `integer`) in [low, high]."""
-    kinds = (int,) if integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds):
+    if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
         kind = "a whole number" if integer else "a number"
         raise InputError(f"{name}={value!r} is {type(value).__name__}; give {kind} from {low:g} to {high:g}")
     if not low <= value <= high:
@@ -40,6 +39,16 @@ def check_flag(name: str, value: object) -> None:
     """Raise `InputError` unless `value` is a bool (papermill passes `-p fast false` as a true string)."""
     if not isinstance(value, bool):
         raise InputError(f"{name}={value!r} is {type(value).__name__}; write True or False")
+
+
+def exit_with(main: Callable[[list[str]], int | None]) -> NoReturn:
+    """Run a command with the shell's arguments and exit; an `InputError` ends it in one line, Ctrl-C by 130."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 @contextlib.contextmanager
@@ -66,21 +75,16 @@ def in_page() -> bool:
 
 
 def papermill_terminal() -> TextIO | None:
-    """Return the terminal that papermill was started from, None outside a kernel without a page.
-
-    A kernel's own output goes into the notebook, where nobody sees it before the end. ipykernel's `fileno` is the
-    stderr that the process started with.
-    """
-    if not type(sys.stderr).__module__.startswith("ipykernel") or in_page():
-        return None
-    try:
-        return open(sys.stderr.fileno(), "w", closefd=False)
-    except (io.UnsupportedOperation, OSError):
-        return None
+    """Return the terminal that started papermill, None outside a kernel without a page. A kernel's output goes into the
+    notebook, which shows it only at the end; ipykernel's `fileno` is the first stderr."""
+    if type(sys.stderr).__module__.startswith("ipykernel") and not in_page():
+        with contextlib.suppress(io.UnsupportedOperation, OSError):
+            return open(sys.stderr.fileno(), "w", closefd=False)
+    return None
 
 
 def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm.tqdm:
-    """Return a tqdm bar in the place where the user looks: the page, or the terminal; options as tqdm's own."""
+    """Return a tqdm bar where the user looks: in the page, or in the terminal; options are tqdm's."""
     terminal = papermill_terminal()
     if terminal is None:
         return tqdm.auto.tqdm(iterable, **options)
@@ -88,8 +92,7 @@ def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm.tq
 
 
 def tell(text: str) -> None:
-    """Print a line, and show it in the terminal that papermill was started from too."""
-    print(text, flush=True)
-    terminal = papermill_terminal()
-    if terminal is not None:
-        print(text, file=terminal, flush=True)
+    """Print a line, also in the terminal that started papermill."""
+    for place in (sys.stdout, papermill_terminal()):
+        if place is not None:
+            print(text, file=place, flush=True)

@@ -6,12 +6,13 @@ import re
 import struct
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from pathlib import Path
 
 import mido
+import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
@@ -53,32 +54,38 @@ def samples_of(note: Note) -> tuple[int, int]:
     return round(note.start * SAMPLE_RATE), max(1, round(round(note.duration, 9) * SAMPLE_RATE))
 
 
-def read_midi(path: str | Path) -> list[Note]:
-    """Read the notes of a standard MIDI file of type 0 or 1, sorted by start; times in seconds.
+def moved(notes: Iterable[Note], seconds: np.ndarray) -> list[Note]:
+    """Return notes, each later by its own `seconds` (notes,)."""
+    pairs = zip(notes, seconds.tolist(), strict=True)
+    return [replace(note, start=note.start + by, end=note.end + by) for note, by in pairs]
 
-    The sustain pedal lengthens notes; a key struck again ends the note that the pedal holds on that key; notes
-    that are never released end with the file. Drums (channel 10) and notes of no length are left out and counted
-    in a printed line. Raises `InputError` for a file that is missing, not MIDI, of type 2, damaged, or without notes.
-    """
+
+def read_midi(path: str | Path) -> list[Note]:
+    """Read the notes of a standard MIDI file of type 0 or 1, sorted by start; times in seconds. The sustain pedal
+    lengthens notes; a key struck again ends the note that the pedal holds on that key; notes that are never released
+    end with the file. Drums (channel 10) and notes of no length are left out and counted in a printed line. Raises
+    `InputError` for a file that is missing, not MIDI, of type 2, damaged, or without notes."""
     path = Path(str(path))
     if not path.is_file():
         raise InputError(f"MIDI file {path} does not exist; give the path of a .mid file")
-    if path.stat().st_size > MOST_BYTES:
-        size = path.stat().st_size / 1e6
+    if (size := path.stat().st_size / 1e6) > MOST_BYTES / 1e6:
         raise InputError(f"{path} has {size:.1f} MB; a MIDI file of music has at most {MOST_BYTES / 1e6:g}: split it")
+    collects = gc.isenabled()
+    gc.disable()  # it would search hundreds of thousands of messages that are all in use
     try:
         content = path.read_bytes()
         check_chunks(content)
-        with garbage_collection_paused():
-            notes, left_out = _notes_of(_timed_messages(mido.MidiFile(file=io.BytesIO(content))))
+        notes, left_out = _notes_of(_timed_messages(mido.MidiFile(file=io.BytesIO(content))))
     except (OSError, EOFError, ValueError, IndexError, KeyError, mido.KeySignatureError) as error:
         reason = str(error) or ("it ends too early" if isinstance(error, EOFError) else type(error).__name__)
         raise InputError(f"{path} is not a readable MIDI file ({reason}); give a .mid file of type 0 or 1") from None
+    finally:
+        if collects:
+            gc.enable()
     reasons = " and ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
     if not notes:
         raise InputError(f"{path} has no notes that sound{f' ({reasons})' if reasons else ''}; give a file with notes")
-    last = max(note.end for note in notes)
-    if last > LONGEST:
+    if (last := max(note.end for note in notes)) > LONGEST:
         raise InputError(f"{path} lasts {last / 3600:.0f} hours, over {LONGEST / 3600:g}; is a time in it wrong?")
     if reasons:
         print(f"{path.name}: {reasons} left out")
@@ -86,15 +93,13 @@ def read_midi(path: str | Path) -> list[Note]:
 
 
 def check_chunks(content: bytes) -> None:
-    """Raise ValueError unless a MIDI file's bytes hold all tracks that its header counts, complete.
-
-    mido does not notice a track that the header does not count, and takes minutes for a number of a million bytes.
-    """
+    """Raise ValueError unless a MIDI file's bytes hold all tracks that its header counts, complete. mido misses a track
+    that the header does not count, and takes minutes for a number of a million bytes."""
     if content[:4] != b"MThd" or len(content) < 14:
         raise ValueError("it does not begin with a MIDI header")
     kind, tracks, division = struct.unpack(">HHH", content[8:14])
     if kind > 1:
-        raise ValueError("it is of type 2, independent songs" if kind == 2 else f"it is of type {kind}")
+        raise ValueError(f"it is of type {kind}{', independent songs' if kind == 2 else ''}")
     if division >= 0x8000:
         raise ValueError("it counts time in SMPTE frames; save it with ticks per beat")
     if division == 0:
@@ -110,57 +115,34 @@ def check_chunks(content: bytes) -> None:
         raise ValueError(f"it has a number of more than {LONGEST_NUMBER} bytes")
 
 
-@contextmanager
-def garbage_collection_paused() -> Iterator[None]:
-    """Pause Python's garbage collection, which would search hundreds of thousands of messages that are all in use."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def _timed_messages(song: mido.MidiFile) -> Iterator[tuple[float, int, mido.Message]]:
-    """Yield (seconds, track, message) in order of time, with the tempo changes of all tracks.
-
-    Raises ValueError for a tempo of 0 and for a time that MIDI can't hold.
-    """
+    """Yield (seconds, track, message) in order of time; ValueError for a tempo of 0 or a time that MIDI can't hold."""
     events = []
-    for track_number, track in enumerate(song.tracks):
-        tick = 0
-        for message in track:
-            if message.time > LONGEST_DELTA:
-                raise ValueError(f"track {track_number + 1} has a delta time of more than four bytes")
-            tick += message.time
-            events.append((tick, track_number, message))
-    events.sort(key=itemgetter(0))
+    for number, track in enumerate(song.tracks):
+        if any(message.time > LONGEST_DELTA for message in track):
+            raise ValueError(f"track {number + 1} has a delta time of more than four bytes")
+        ticks = accumulate(message.time for message in track)
+        events += [(tick, number, message) for tick, message in zip(ticks, track, strict=True)]
     now, last_tick, second = 0.0, 0, mido.tick2second(1, song.ticks_per_beat, 500_000)
-    for tick, track_number, message in events:
-        if tick != last_tick:
-            now += (tick - last_tick) * second
-            last_tick = tick
+    events.sort(key=itemgetter(0))
+    for tick, number, message in events:
+        now += (tick - last_tick) * second
+        last_tick = tick
         if message.type == "set_tempo":
             if message.tempo == 0:
                 raise ValueError(f"a tempo of 0 at {now:.2f} s")
             second = mido.tick2second(1, song.ticks_per_beat, message.tempo)
-        yield now, track_number, message
+        yield now, number, message
 
 
 def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list[Note], dict[str, int]]:
-    """Pair note-ons with note-offs, first in, first out on each key; the pedal holds keys that are released.
-
-    Returns the notes sorted by start, and how many are left out for each reason.
-    """
+    """Return notes, paired first in, first out on each key, sorted by start, and how many each reason leaves out."""
     held: dict[tuple, deque[tuple[float, int]]] = defaultdict(deque)  # (channel, pitch, track): (start, velocity)
-    pedalled: dict[int, dict[tuple, list[tuple[float, int]]]] = defaultdict(
-        dict
-    )  # by channel: released keys that the pedal holds
+    # by channel: released keys that the pedal holds
+    pedalled: dict[int, dict[tuple, list[tuple[float, int]]]] = defaultdict(dict)
     pedal: dict[int, bool] = defaultdict(bool)
     notes: list[Note] = []
-    left_out = {DRUMS: 0, NO_LENGTH: 0}
-    now = 0.0
+    left_out, now = {DRUMS: 0, NO_LENGTH: 0}, 0.0
 
     def end(key: tuple, sounding: Iterable[tuple[float, int]]) -> None:
         for start, velocity in sounding:
@@ -171,7 +153,7 @@ def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list
 
     for now, track, message in messages:
         kind = message.type
-        if kind == "note_on" or kind == "note_off":
+        if kind in ("note_on", "note_off"):
             channel, struck = message.channel, kind == "note_on" and message.velocity > 0
             if channel == DRUM_CHANNEL:
                 left_out[DRUMS] += struck
@@ -196,32 +178,24 @@ def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list
     return sorted(notes), left_out
 
 
-def write_midi(
-    path: str | Path, notes: Iterable[Note], program: int = 0, pedal: Iterable[tuple[float, float]] = ()
-) -> Path:
-    """Write notes as a MIDI file of type 0 whose tick is one sample of 44.1 kHz, and return the path.
-
-    pedal: (down, up) of the sustain pedal in seconds. One MIDI channel can't hold two notes of one pitch at a
-    time, so the later one cuts the earlier one.
-    """
-    events = []
-    for down, up in pedal:
-        for at, value in ((down, 127), (up, 0)):
-            events.append((round(at * SAMPLE_RATE), 0, mido.Message("control_change", control=64, value=value)))
+def write_midi(path: str | Path, notes: Iterable[Note], program: int = 0, pedal: Iterable[tuple] = ()) -> Path:
+    """Write notes as a MIDI file of type 0 whose tick is one sample of 44.1 kHz, and return the path. pedal: (down, up)
+    of the sustain pedal in seconds. One MIDI channel can't hold two notes of one pitch at a time: the later one cuts
+    the earlier one."""
+    events = [
+        (round(at * SAMPLE_RATE), 0, mido.Message("control_change", control=SUSTAIN, value=value))
+        for times in pedal
+        for at, value in zip(times, (127, 0), strict=True)
+    ]
     for note in notes:
         on, held = samples_of(note)
         events.append((on, 1, mido.Message("note_on", note=note.pitch, velocity=note.velocity)))
         events.append((on + held, 0, mido.Message("note_off", note=note.pitch, velocity=0)))
-    events.sort(key=lambda event: event[:2])  # a release comes before a strike at the same tick
-    track = mido.MidiTrack(
-        [mido.MetaMessage("set_tempo", tempo=500_000), mido.Message("program_change", program=program)]
-    )
-    now = 0
-    for tick, _, message in events:
-        track.append(message.copy(time=tick - now))
-        now = tick
-    song = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT, tracks=[track])
-    with atomic_write(Path(path)) as part:
+    events.sort(key=itemgetter(0, 1))  # a release comes before a strike at the same tick
+    track = [mido.MetaMessage("set_tempo", tempo=500_000), mido.Message("program_change", program=program)]
+    track += [m.copy(time=tick - before) for (before, *_), (tick, _, m) in pairwise([(0, 0, None), *events])]
+    song = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT, tracks=[mido.MidiTrack(track)])
+    with atomic_write(path) as part:
         song.save(part)
     return Path(path)
 
@@ -230,7 +204,5 @@ def check_range(notes: Iterable[Note], low: int, high: int, owner: str) -> None:
     """Raise `InputError` that names the first note whose pitch is outside low..high, the range of `owner`."""
     for note in notes:
         if not low <= note.pitch <= high:
-            raise InputError(
-                f"note of pitch {note.pitch} at {note.start:.2f} s is outside {low}..{high}, the range of {owner}; "
-                "transpose the piece or train on a wider scale"
-            )
+            place = f"note of pitch {note.pitch} at {note.start:.2f} s is outside {low}..{high}, the range of {owner}"
+            raise InputError(f"{place}; transpose the piece or train on a wider scale")

@@ -1,4 +1,4 @@
-"""Where files are, and how they are written: whole, and by one process at a time."""
+"""Places of files, and writing: whole files, by one process at a time."""
 
 import contextlib
 import json
@@ -14,12 +14,8 @@ from nnss_utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("NNSS_HOME", ROOT))  # tests write elsewhere
-CACHE = ROOT / "data" / "cache"
-MODELS = ROOT / "data" / "models"
-KEPT_RESULTS = ROOT / "data" / "results"  # committed
-RUNS = HOME / "data" / "runs"
-RENDERS = HOME / "data" / "renders"
-RESULTS = HOME / "data" / "results"
+CACHE, MODELS, KEPT_RESULTS = (ROOT / "data" / name for name in ("cache", "models", "results"))  # results: committed
+RUNS, RENDERS, RESULTS = (HOME / "data" / name for name in ("runs", "renders", "results"))
 IMAGES = HOME / "img"
 
 
@@ -38,10 +34,8 @@ def safe_name(name: object, what: str = "name") -> str:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it becomes `path` only if the block ends without an error.
-
-    The bytes are on the disk before the file is renamed: a full disk or a power cut leaves no half file.
-    """
+    """Give a temporary path to write to; it becomes `path` only if the block ends without an error. The bytes are on
+    the disk before the file is renamed: a full disk or a power cut leaves no half file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -56,25 +50,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def training_lock(name: str) -> Iterator[None]:
-    """Let only one process at a time train under a name; raises `InputError` in the second.
-
-    The system releases the lock when a process ends in any way. Half-written files of a killed one are deleted.
-    """
+    """Let only one process at a time train under a name; raises `InputError` in the second. The system releases the
+    lock when a process ends in any way. Half-written files of a killed one are deleted."""
     folder = RUNS / name
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(RUNS / f".{name}.lock")
     try:
-        lock.acquire(timeout=0)
+        lock = filelock.FileLock(RUNS / f".{name}.lock").acquire(timeout=0)
     except filelock.Timeout:
-        raise InputError(
-            f"another process is training {name!r} in {relative(folder)}; wait for it, or give another name"
-        ) from None
-    try:
+        reason = f"another process is training {name!r} in {relative(folder)}"
+        raise InputError(f"{reason}; wait for it, or give another name") from None
+    with lock:
         for part in folder.glob(".*.part*"):
             part.unlink()
         yield
-    finally:
-        lock.release()
 
 
 def write_json(path: Path, content: dict | list, indent: int | None = 1) -> Path:
@@ -90,7 +78,7 @@ def read_json(path: Path) -> dict:
 
 
 def release_pages(array: np.ndarray) -> None:
-    """Free the memory of what was read of an array that is mapped from a file; it is read again when needed."""
+    """Free the memory of an array that is mapped from a file; the system reads it again when needed."""
     while isinstance(array, np.ndarray):
         array = array.base
     if isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

@@ -1,4 +1,4 @@
-"""Where a model or a result comes from: versions, commit and digests of its data, stored inside it."""
+"""The origin of a model or a result, which it stores: versions, commit and digests of its data."""
 
 import contextlib
 import hashlib
@@ -26,13 +26,12 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """Return the commit that is checked out, with "+" if the code differs from it; "unknown" without git."""
-    try:
-        git = ["git", "-C", str(ROOT)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    git = ["git", "-C", str(ROOT)]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL).strip()
         changed = subprocess.run([*git, "status", "--porcelain", "nnss_utils"], capture_output=True, text=True).stdout
         return head + ("+" if changed.strip() else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    return "unknown"
 
 
 def data_digests(notes: Sequence[Note], audio: np.ndarray) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """Scores the project writes itself: the scale sequence to train on and two pieces by Bach (notebook 01_codification).
+Bach's notes are in the public domain; the tables are ours."""
 
-Bach's notes are in the public domain; the tables are ours.
-"""
-
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,7 @@ import numpy as np
 from nnss_utils.errors import InputError, check_number
 from nnss_utils.midi import Note, read_midi
 
-FUGUE_TEMPO = 72.0  # quarter notes a minute
-PRELUDE_TEMPO = 72.0
+FUGUE_TEMPO = PRELUDE_TEMPO = 72.0  # quarter notes a minute
 
 # Well-Tempered Clavier I, fugue 2 in C minor, BWV 847: the subject. (pitch, length in sixteenth notes)
 FUGUE_SUBJECT = (
@@ -41,11 +39,9 @@ PRELUDE_END = (36, 48, 64, 67, 72)
 def bwv847_fugue(velocity: int = 100) -> list[Note]:
     """Return the subject that opens Bach's C minor fugue BWV 847 (20 onsets, about 7 s): the seed's own test."""
     sixteenth = 60 / FUGUE_TEMPO / 4
-    notes, position = [], 0
-    for pitch, length in FUGUE_SUBJECT:
-        notes.append(Note(position * sixteenth, (position + length) * sixteenth, pitch, velocity))
-        position += length
-    return notes
+    ends = accumulate(length for _, length in FUGUE_SUBJECT)
+    table = [(end - length, end, pitch) for end, (pitch, length) in zip(ends, FUGUE_SUBJECT, strict=True)]
+    return [Note(start * sixteenth, end * sixteenth, pitch, velocity) for start, end, pitch in table]
 
 
 def bwv846_prelude(velocity: int = 100) -> list[Note]:
@@ -53,8 +49,7 @@ def bwv846_prelude(velocity: int = 100) -> list[Note]:
     sixteenth = 60 / PRELUDE_TEMPO / 4
     table = []  # (position and length in sixteenths, pitch)
     for bar, chord in enumerate(PRELUDE_CHORDS):
-        for half in (0, 8):
-            at = 16 * bar + half
+        for at in (16 * bar, 16 * bar + 8):
             table += [(at, 8, chord[0]), (at + 1, 7, chord[1])]
             table += [(at + 2 + i, 1, pitch) for i, pitch in enumerate(chord[2:] * 2)]
     for bar, (bass, second, run) in enumerate(PRELUDE_CODA, start=len(PRELUDE_CHORDS)):
@@ -68,10 +63,8 @@ SCORES = {"bwv847_fugue": bwv847_fugue, "bwv846_prelude": bwv846_prelude}
 
 
 def read_notes(midi: str | Path) -> list[Note]:
-    """Return the notes of a MIDI file, or of one of SCORES by its name or "NAME@VELOCITY".
-
-    Raises `InputError` for a velocity outside 1 to 127, and as `read_midi`.
-    """
+    """Return the notes of a MIDI file, or of one of SCORES by its name or "NAME@VELOCITY". Raises `InputError` for a
+    velocity outside 1 to 127, and as `read_midi`."""
     score, _, velocity = str(midi).partition("@")
     if score not in SCORES:
         return read_midi(midi)
@@ -83,49 +76,38 @@ def read_notes(midi: str | Path) -> list[Note]:
 
 
 def scale_sequence(
-    low: int = 21,
-    high: int = 108,
-    repetitions: int = 5,
-    shortest: float = 0.15,
-    longest: float = 2.0,
-    sustained: float = 8.0,
-    gap: float = 0.45,
-    velocity: int = 100,
-    softest: int = 0,
-    seed: int = 0,
-) -> list[Note]:
+    low: int = 21, high: int = 108, repetitions: int = 5, shortest: float = 0.15, longest: float = 2.0,
+    sustained: float = 8.0, gap: float = 0.45, velocity: int = 100, softest: int = 0, seed: int = 0,
+) -> list[Note]:  # fmt: skip
     """Return every pitch low..high up and down, one note at a time, with durations that vary.
 
     Durations run from `shortest` to `longest` (s) in equal ratios, shuffled by `seed` so that each key gets short
-    and long ones; once every key is held for `sustained` s (0: never). After each note come `gap` s of rest for its
-    release. Every note has the same velocity; if `softest` is given, velocities run from `softest` to `velocity`,
-    shuffled in the same way. Raises `InputError` for a range, count or time that makes no sequence.
+    and long ones; every key is held once for `sustained` s (0: never). After each note come `gap` s of rest for its
+    release. Every note has the same velocity; with `softest`, velocities run from `softest` to `velocity`, shuffled
+    in the same way. Raises `InputError` for a range, count or time that makes no sequence.
     """
-    for name, value in (("low", low), ("high", high)):
-        check_number(name, value, 0, 127, integer=True)
-    check_number("repetitions", repetitions, 1, 1000, integer=True)
-    check_number("velocity", velocity, 1, 127, integer=True)
-    check_number("softest", softest, 0, velocity, integer=True)
-    check_number("shortest", shortest, 0.01, 60)
-    check_number("longest", longest, 0.01, 60)
-    check_number("sustained", sustained, 0, 60)
-    check_number("gap", gap, 0, 60)
-    check_number("seed", seed, 0, 2**31 - 1, integer=True)
+    for name, value, least, most in (
+        ("low", low, 0, 127), ("high", high, 0, 127), ("repetitions", repetitions, 1, 1000),
+        ("velocity", velocity, 1, 127), ("softest", softest, 0, velocity), ("seed", seed, 0, 2**31 - 1),
+    ):  # fmt: skip
+        check_number(name, value, least, most, integer=True)
+    for name, value, least in (
+        ("shortest", shortest, 0.01), ("longest", longest, 0.01), ("sustained", sustained, 0), ("gap", gap, 0)
+    ):  # fmt: skip
+        check_number(name, value, least, 60)
     if low > high or shortest > longest:
         raise InputError(f"low={low}..high={high}, shortest={shortest}..longest={longest} s: give the smaller first")
-    pitches = [*range(low, high + 1), *range(high, low - 1, -1)]
+    keys = range(high + 1 - low)
     rng = np.random.default_rng(seed)
     ladder = np.geomspace(shortest, longest, 2 * repetitions - (sustained > 0))
     ladder = np.append(ladder, [sustained] * (sustained > 0))  # as many durations as a key has notes
-    durations = np.stack([rng.permutation(ladder) for _ in range(low, high + 1)])
+    durations = np.stack([rng.permutation(ladder) for _ in keys])
     steps = np.linspace(softest or velocity, velocity, 2 * repetitions).round()
-    velocities = np.stack([rng.permutation(steps) for _ in range(low, high + 1)])
-    notes, now = [], 0.1
-    for repetition in range(repetitions):
-        for i, pitch in enumerate(pitches):
-            descending = i >= len(pitches) // 2
-            duration = float(durations[pitch - low, 2 * repetition + descending])
-            struck = int(velocities[pitch - low, 2 * repetition + descending])
-            notes.append(Note(now, now + duration, pitch, struck))
-            now += duration + gap
-    return notes
+    velocities = np.stack([rng.permutation(steps) for _ in keys])
+    order = [(key, turn) for turn in range(2 * repetitions) for key in (keys if turn % 2 == 0 else reversed(keys))]
+    lengths = [float(durations[at]) for at in order]
+    starts = accumulate((length + gap for length in lengths[:-1]), initial=0.1)
+    return [
+        Note(start, start + length, low + at[0], int(velocities[at]))
+        for at, start, length in zip(order, starts, lengths, strict=True)
+    ]

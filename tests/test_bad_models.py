@@ -112,7 +112,7 @@ def pickled_state(members, touched):
         (lambda_layer, r"it has .*keras\.layers\.Lambda"),
         (class_of_its_own, r"it has builtins\.exec"),
         (downloading, r"it has keras\.utils\.get_file"),
-        (pickled, "contains 'training.pkl', which no model here does: not used"),
+        (pickled, r"contains 'training.pkl', which no model here does\): not used"),
         (pickled_state, "is not a mask_keyed as this project builds it"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_sweep_trains_what_is_missing_and_nothing_else(result, monkeypatch):
     results = sweep.run_all(rows, workers=1)
     assert list(results) == ["kept", "new"]
     assert results["kept"]["steps"] == result["steps"] and results["new"]["settings"]["training"]["loss"] == "cubic"
-    monkeypatch.setattr(sweep, "_cluster", None)  # a second time, no worker is needed
+    monkeypatch.setattr(sweep, "_client", None)  # a second time, no worker is needed
     assert sweep.run_all(rows)["new"]["steps"] == results["new"]["steps"]
 
 
@@ -79,9 +79,9 @@ def test_a_users_function_is_part_of_what_decides_a_result(monkeypatch):
 
 def test_a_users_loss_of_sounds_reaches_the_workers_too(monkeypatch):
     monkeypatch.setitem(losses.SOUND_LOSSES, "heard", lambda y, p: keras.ops.mean(keras.ops.square(y - p)))
-    experiment = small("heard", loss="heard")
-    assert [entry[:2] for entry in sweep._entries(experiment)] == [("SOUND_LOSSES", "heard")]
-    assert sweep.run_all([experiment], workers=1)["heard"]["finite"]
+    row = small("heard", loss="heard")
+    assert [entry[:2] for entry in experiment.own_entries(row.settings)] == [("SOUND_LOSSES", "heard")]
+    assert sweep.run_all([row], workers=1)["heard"]["finite"]
 
 
 def test_a_diverging_row_is_told_not_hidden(monkeypatch):

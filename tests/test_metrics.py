@@ -207,8 +207,8 @@ def test_the_whole_lsd_and_the_attacks_are_their_definition():
     expected = [np.sqrt(np.mean((y - p)[of] ** 2)) for of in (attack, ~attack)]
     assert metrics.attack_sustain_lsd_db(target, prediction, onsets) == pytest.approx(expected, abs=1e-3)
     assert metrics.attack_sustain_lsd_db(target, prediction, np.zeros(0))[0] == 0
-    assert metrics.peak_energy(target, metrics._all_bins(512, 64)) == pytest.approx(
-        np.max(np.abs(reference_stft(target, 512, 64)) ** 2), rel=1e-5
+    assert metrics.lsd_floor(target, metrics._all_bins(512, 64)) == pytest.approx(
+        1e-8 * np.max(np.abs(reference_stft(target, 512, 64)) ** 2), rel=1e-5
     )
 
 

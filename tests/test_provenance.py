@@ -206,7 +206,7 @@ def test_a_figure_that_differs_ends_in_its_count(commands, tmp_path, monkeypatch
     monkeypatch.setattr(reproduce, "run", worse)
     assert reproduce.main(["--tables", "claims"]) == 1
     assert "1 differ by more than their spread" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"tables='all' is unknown; choose of results, models, claims, speed"):
+    with pytest.raises(InputError, match=r"tables='all' is unknown; choose one of results, models, claims, speed"):
         reproduce.main(["--tables", "all"])
 
 

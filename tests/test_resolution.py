@@ -14,7 +14,6 @@ def test_costs_in_closed_form():
     grid = Spectral(2048, 256)
     assert tradeoffs.frames_per_second(grid) == pytest.approx(172.27, abs=0.01)
     assert tradeoffs.stft_operations(grid) == pytest.approx(172.265625 * 2.5 * 2048 * 11)
-    assert tradeoffs.network_operations(grid, 1000) == pytest.approx(344_531.25)
     assert tradeoffs.frames_per_second(Spectral(8192, 1, oversampling=4)) == 4 * SAMPLE_RATE
 
 

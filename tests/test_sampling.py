@@ -88,12 +88,12 @@ def test_sequences_of_overlapping_notes_become_voices_that_add_up(piano):
     draw = sampler(pair, batch=32, frames=4, holdout=0.0, release=0.3)
     assert draw.mixed
     batch = draw.batch(0)
-    counts = np.bincount(batch.example[batch.inputs["gain"] > 0], minlength=32)
+    counts = np.bincount(batch.inputs["example"][batch.inputs["gain"] > 0], minlength=32)
     assert counts.max() >= 2 and len(batch.target) == 32
     tones = complex_of(batch.inputs["tone"])[:, 0]
     busiest = int(np.argmax(counts))
-    mix = tones[(batch.example == busiest) & (batch.inputs["gain"] > 0)].sum(axis=0)
-    pitches = batch.inputs["pitch"][(batch.example == busiest) & (batch.inputs["gain"] > 0), 0]
+    mix = tones[(batch.inputs["example"] == busiest) & (batch.inputs["gain"] > 0)].sum(axis=0)
+    pitches = batch.inputs["pitch"][(batch.inputs["example"] == busiest) & (batch.inputs["gain"] > 0), 0]
     assert len(set(pitches)) == counts[busiest] and np.abs(mix).max() > 0
 
 

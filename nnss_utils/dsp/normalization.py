@@ -1,8 +1,6 @@
-"""Power normalization of complex spectrograms: |S|^p e^(j angle S), and back (notebook 03_normalization_comparison).
-
-A power p is a number from 1/64 to 1, or "log", the logarithm that powers tend to. model/pairs.py has the same
-formulas for the networks' tensors.
-"""
+"""Power normalization of complex spectrograms: |S|^p e^(j angle S), and back (notebook 03_normalization_comparison). A
+power p is a number from 1/64 to 1, or "log", the logarithm that powers tend to. model/pairs.py has the same formulas
+for the networks' tensors."""
 
 import math
 
@@ -29,10 +27,8 @@ def check_power(power: float | str) -> None:
 
 
 def normalize(spectrogram: np.ndarray, power: float | str) -> np.ndarray:
-    """Return |S|^p e^(j angle S) of a complex array of any shape; 0 stays 0. Source: the author, p = 1/8.
-
-    With "log": log(1 + |S| / LOG_FLOOR) / log(1 + 1 / LOG_FLOOR) e^(j angle S).
-    """
+    """Return |S|^p e^(j angle S) of a complex array of any shape; 0 stays 0. Source: the author, p = 1/8. With "log":
+    log(1 + |S| / LOG_FLOOR) / log(1 + 1 / LOG_FLOOR) e^(j angle S)."""
     check_power(power)
     magnitude = np.abs(spectrogram)
     if power == LOGARITHM:
@@ -42,10 +38,8 @@ def normalize(spectrogram: np.ndarray, power: float | str) -> np.ndarray:
 
 
 def denormalize(normalized: np.ndarray, power: float | str) -> np.ndarray:
-    """Return the complex array that `normalize` turned into `normalized`; finite for any finite input.
-
-    Magnitudes below FLOOR become silent; those above LOUDEST, where low powers would overflow, are lowered.
-    """
+    """Return the complex array that `normalize` turned into `normalized`; finite for any finite input. Magnitudes below
+    FLOOR become silent; those above LOUDEST, where low powers would overflow, are lowered."""
     check_power(power)
     magnitude = np.abs(normalized)
     if power == LOGARITHM:

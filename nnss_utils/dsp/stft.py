@@ -1,8 +1,6 @@
-"""Short-time Fourier transform, its inverse, windows and oversampling (notebooks 01, 02 and 04).
-
-A frame's phase counts from the frame's own start, as in tf.signal.stft ("freqinv" in LTFAT); demodulation.py turns
-it. The last bin (Nyquist) is dropped, as the author does: 1024 bins of a frame of 2048.
-"""
+"""Short-time Fourier transform, its inverse, windows and oversampling (notebooks 01, 02 and 04). A frame's phase counts
+from the frame's own start, as in tf.signal.stft ("freqinv" in LTFAT); demodulation.py turns it. The last bin (Nyquist)
+is dropped, as the author does: 1024 bins of a frame of 2048."""
 
 import math
 from collections.abc import Callable
@@ -30,11 +28,9 @@ WINDOWS: dict[str, Callable[[int, float], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Spectral:
-    """How a signal becomes a spectrogram: lengths in samples of the oversampled rate, `bins` kept from 0 Hz up.
-
-    bins=0 means frame_length / 2 / oversampling: without oversampling every bin but the last.
-    Raises `InputError` for a parameter of the wrong type or out of range.
-    """
+    """How a signal becomes a spectrogram: lengths in samples of the oversampled rate, `bins` kept from 0 Hz up. bins=0
+    means frame_length / 2 / oversampling: without oversampling every bin but the last. Raises `InputError` for a
+    parameter of the wrong type or out of range."""
 
     frame_length: int = 2048
     frame_step: int = 256
@@ -75,11 +71,15 @@ class Spectral:
         return np.arange(self.bins) * self.rate / self.frame_length
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return the same array, protected against changes: what a cache returns is shared."""
+    array.setflags(write=False)
+    return array
+
+
 @lru_cache(maxsize=32)
 def _window(function: Callable, length: int, beta: float) -> np.ndarray:
-    window = np.asarray(function(length, beta), np.float32)
-    window.setflags(write=False)
-    return window
+    return read_only(np.asarray(function(length, beta), np.float32))
 
 
 def window_samples(spectral: Spectral) -> np.ndarray:
@@ -107,10 +107,8 @@ def _overlap_energy(spectral: Spectral) -> np.ndarray:
 
 
 def padding(spectral: Spectral) -> int:
-    """Return by how many samples the first frame starts before the signal, so that frames cover all of it equally.
-
-    A multiple of the step and of the oversampling: frames start on samples of the plain rate too.
-    """
+    """Return by how many samples the first frame starts before the signal, so that frames cover all of it equally. A
+    multiple of the step and of the oversampling: frames start on samples of the plain rate too."""
     unit = math.lcm(spectral.frame_step, spectral.oversampling)
     return -(-(spectral.frame_length - spectral.frame_step) // unit) * unit
 
@@ -126,12 +124,10 @@ def samples_of_frames(frames: int, spectral: Spectral) -> int:
 
 
 def stft(signal: np.ndarray, spectral: Spectral, *, pad: bool = True, scaled: bool = False) -> np.ndarray:
-    """Return the complex64 spectrogram (..., frames, bins) of a float signal (..., samples).
-
-    With `pad`, frames start `padding` samples before the signal and cover every sample equally, so that `istft`
-    gives it back whole. Without, frames start at 0 and lie inside the signal: tf.signal.stft's own.
-    scaled: times `spectral.scale`, as the networks see spectra.
-    """
+    """Return the complex64 spectrogram (..., frames, bins) of a float signal (..., samples). With `pad`, frames start
+    `padding` samples before the signal and cover every sample equally, so that `istft` gives it back whole. Without,
+    frames start at 0 and lie inside the signal: tf.signal.stft's own. scaled: times `spectral.scale`, as the networks
+    see spectra."""
     signal = np.asarray(signal, dtype=np.float32)
     length, step, samples = spectral.frame_length, spectral.frame_step, signal.shape[-1]
     if pad:
@@ -181,11 +177,9 @@ def overlap_add(frames: np.ndarray, spectral: Spectral) -> np.ndarray:
 
 
 def _with_nyquist(spectrogram: np.ndarray, spectral: Spectral) -> np.ndarray:
-    """Return the spectrogram with its dropped last bin, solved from the frames' overlap.
-
-    A signal's Nyquist bins c equal those of its own resynthesis: c = b + A c, where b comes from the kept bins and
-    A, banded and positive, says how the other frames see one frame's Nyquist term.
-    """
+    """Return the spectrogram with its dropped last bin, solved from the frames' overlap. A signal's Nyquist bins c
+    equal those of its own resynthesis: c = b + A c, where b comes from the kept bins and A, banded and positive, says
+    how the other frames see one frame's Nyquist term."""
     length, step, count = spectral.frame_length, spectral.frame_step, len(spectrogram)
     window = window_samples(spectral).astype(np.float64)
     signs = 1.0 - 2.0 * (np.arange(length) % 2)

@@ -1,8 +1,7 @@
-"""What a prediction is compared with: simple baselines (06), and what a user would choose instead of a network (13)."""
+"""Simple baselines (notebook 06), and the alternatives to a network that a user has (notebook 13)."""
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.evaluation.metrics import measure
 from nnss_utils.evaluation.piece import Piece, codify_mix
-from nnss_utils.evaluation.tables import markdown_table
+from nnss_utils.evaluation.tables import LEVELS, WAVEFORM, measures_table
 from nnss_utils.instruments.load import is_soundfont, load_instrument
 from nnss_utils.model.model_file import TrainedModel, find_model
 from nnss_utils.paths import CACHE
@@ -55,36 +54,29 @@ def measure_sounds(piece: Piece, sounds: dict[str, np.ndarray]) -> dict[str, dic
 
 def measure_alternatives(piece: Piece, model: TrainedModel, path: str) -> dict[str, dict]:
     """Return by name the measures, the speed (times real time) and the size on disk (MB) of each way to play a piece.
-
-    The piece is rendered by `model`, the file (or name) `path`. The alternatives: the sampler itself, as a user runs
-    it; Griffin-Lim on the true magnitudes, which need a recording; the codification at the target's energy, which
-    needs the tuning alone.
-    """
+    `model`, of the file or name `path`, renders the piece. The alternatives: the sampler, as a user runs it;
+    Griffin-Lim on the true magnitudes, which need a recording; the codification at the target's energy, which needs
+    only the tuning."""
     instrument = load_instrument(model.instrument)
-    alternatives: dict[str, tuple[Callable[[], np.ndarray], float]] = {
-        "Griffin-Lim on the true magnitudes": (lambda: griffin_lim(piece.target), 4 * 1025 * len(piece.target) / 512),
-        "codification alone": (
-            lambda: at_energy_of(piece.target, codify_mix(piece.notes, len(piece.target), model)),
-            len(json.dumps(asdict(model.tuning))),
-        ),
-    }
     if is_soundfont(model.instrument):
-        font = Path(model.instrument)
-        alternatives["fluidsynth, the same SoundFont"] = lambda: instrument.perform(piece.notes), _size(font)
+        title, play, source = "fluidsynth, the same SoundFont", instrument.perform, Path(model.instrument)
     else:
-        recordings = CACHE / "iowa-steinway"
-        alternatives["sampler, the same recordings"] = lambda: instrument.render(piece.notes), _size(recordings)
-    rows = {"network": _row(piece, piece.prediction, piece.synthesis_seconds, _size(find_model(path)))}
-    for name, (play, size) in alternatives.items():
+        title, play, source = "sampler, the same recordings", instrument.render, CACHE / "iowa-steinway"
+    target, tuning = piece.target, json.dumps(asdict(model.tuning))
+    alternatives = {  # name -> (what makes the sound, bytes)
+        "Griffin-Lim on the true magnitudes": (lambda: griffin_lim(target), 4 * 1025 * len(target) / 512),
+        "codification alone": (lambda: at_energy_of(target, codify_mix(piece.notes, len(target), model)), len(tuning)),
+        title: (lambda: play(piece.notes), _size(source)),
+    }
+    sounds = {"network": (piece.prediction, piece.synthesis_seconds, _size(find_model(path)))}
+    for name, (make, size) in alternatives.items():
         begun = time.perf_counter()
-        sound = play()
-        rows[name] = _row(piece, sound, time.perf_counter() - begun, size)
-    return rows
-
-
-def _row(piece: Piece, sound: np.ndarray, seconds: float, size: float) -> dict:
-    speed = len(piece.target) / SAMPLE_RATE / seconds
-    return {**measure(piece.target, sound, piece.onsets), "times_real_time": speed, "megabytes": size / 1e6}
+        sounds[name] = make(), time.perf_counter() - begun, size
+    return {
+        name: measure(target, sound, piece.onsets)
+        | {"times_real_time": len(target) / SAMPLE_RATE / seconds, "megabytes": size / 1e6}
+        for name, (sound, seconds, size) in sounds.items()
+    }
 
 
 def _size(path: Path) -> float:
@@ -93,12 +85,6 @@ def _size(path: Path) -> float:
 
 
 def alternatives_table(rows: dict[str, dict]) -> str:
-    """Return the alternatives as a Markdown table."""
-    heads = ("", "correlation", "SNR dB", "attack LSD dB", "sustain LSD dB", "x real time", "MB on disk")
-    cells = (
-        [name, f"{r['correlation']:.4f}", "exact" if r["snr_db"] >= 190 else f"{r['snr_db']:.1f}",
-         f"{r['attack_lsd_db']:.2f}", f"{r['sustain_lsd_db']:.2f}", f"{r['times_real_time']:.1f}",
-         f"{r['megabytes']:.2f}"]
-        for name, r in rows.items()
-    )  # fmt: skip
-    return markdown_table(heads, cells)
+    """Return the alternatives as a Markdown table; an SNR of 200 dB is the sound itself."""
+    columns = WAVEFORM | LEVELS | {"x real time": "{times_real_time:.1f}", "MB on disk": "{megabytes:.2f}"}
+    return measures_table(rows, columns).replace("| 200.0 |", "| exact |")

@@ -1,7 +1,5 @@
 """Measures between a target and a prediction, float (samples,) at 44.1 kHz (notebook 06_evaluation explains each).
-
-Nothing is aligned or matched in level first. Spectra are made in stretches, so an hour needs no more memory.
-"""
+Nothing is aligned or matched in level first. Spectra are made in stretches, so an hour needs no more memory."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -21,14 +19,15 @@ _STRETCH = 4096  # frames at a time
 
 def correlation(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return the correlation of the waveforms, 0 where either is silent."""
-    scale = np.linalg.norm(target.astype(np.float64)) * np.linalg.norm(prediction.astype(np.float64))
-    return float(np.dot(target.astype(np.float64), prediction) / scale) if scale > 0 else 0.0
+    target, prediction = target.astype(np.float64), prediction.astype(np.float64)
+    scale = np.linalg.norm(target) * np.linalg.norm(prediction)
+    return float(np.dot(target, prediction) / scale) if scale > 0 else 0.0
 
 
 def snr_db(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return 10 log10 of the target's energy over the error's."""
-    error = target.astype(np.float64) - prediction
-    return ratio_db(np.sum(target.astype(np.float64) ** 2), np.sum(error**2))
+    target = target.astype(np.float64)
+    return ratio_db(np.sum(target**2), np.sum((target - prediction) ** 2))
 
 
 def ratio_db(numerator: float, denominator: float) -> float:
@@ -52,8 +51,8 @@ def _all_bins(frame_length: int, frame_step: int) -> Spectral:
 
 
 def _band_sums(target: np.ndarray, prediction: np.ndarray, edges: Sequence[float], floor: float = 0.0) -> np.ndarray:
-    """Return for each band between `edges` (Hz) the energies of target, error and prediction, and for the LSD the sum
-    and the number of squared level differences over `floor` (bands, 5), on an STFT of 2048/512; no floor: zeros."""
+    """Return the energies of target, error and prediction and the sum and number of squared level differences over
+    `floor` (zeros without a floor) in each band between `edges` (Hz): (bands, 5), on an STFT of 2048/512."""
     spectral = _all_bins(2048, 512)
     frequencies = spectral.frequencies()
     masks = [(frequencies >= low) & (frequencies < high) for low, high in pairwise(edges)]
@@ -68,24 +67,19 @@ def _band_sums(target: np.ndarray, prediction: np.ndarray, edges: Sequence[float
 
 def bands(target: np.ndarray, prediction: np.ndarray) -> list[dict]:
     """Return for each octave low_hz, high_hz, snr_db, lsd_db, level_db on an STFT of 2048/512."""
-    sums = _band_sums(target, prediction, OCTAVES, _lsd_floor(target, _all_bins(2048, 512)))
+    sums = _band_sums(target, prediction, OCTAVES, lsd_floor(target, _all_bins(2048, 512)))
     return [
-        {
-            "low_hz": low,
-            "high_hz": high,
-            "snr_db": ratio_db(y, e),
-            "lsd_db": float(np.sqrt(squares / count)),
-            "level_db": ratio_db(p, y),
-        }
+        {"low_hz": low, "high_hz": high, "snr_db": ratio_db(y, e), "lsd_db": float(np.sqrt(squares / count)),
+         "level_db": ratio_db(p, y)}
         for (low, high), (y, e, p, squares, count) in zip(pairwise(OCTAVES), sums, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def lsd_db(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return the log-spectral distance (dB) over all bins and frames of an STFT of 2048/512."""
     spectral = _all_bins(2048, 512)
-    floor = _lsd_floor(target, spectral)
-    squares = [level_difference_db(Y, P, floor) ** 2 for _, Y, P in spectra(target, prediction, spectral)]
+    pairs, floor = spectra(target, prediction, spectral), lsd_floor(target, spectral)
+    squares = [level_difference_db(Y, P, floor) ** 2 for _, Y, P in pairs]
     return float(np.sqrt(np.mean(np.concatenate(squares))))
 
 
@@ -94,14 +88,10 @@ def energy(x: np.ndarray) -> float:
     return float(np.sum(x.real**2 + x.imag**2))
 
 
-def peak_energy(target: np.ndarray, spectral: Spectral) -> float:
-    """Return the energy of the target's strongest bin."""
-    return max(float(np.max(np.abs(Y)) ** 2) for _, Y, _ in spectra(target, target, spectral))
-
-
-def _lsd_floor(target: np.ndarray, spectral: Spectral) -> float:
-    """Return the energy below which levels don't count in a log-spectral distance, above 0."""
-    return max(peak_energy(target, spectral) * 10 ** (FLOOR_DB / 10), 1e-30)
+def lsd_floor(target: np.ndarray, spectral: Spectral) -> float:
+    """Return the energy below which levels don't count in an LSD: FLOOR_DB over the target's strongest bin, above 0."""
+    peak = max(float(np.max(np.abs(Y)) ** 2) for _, Y, _ in spectra(target, target, spectral))
+    return max(peak * 10 ** (FLOOR_DB / 10), 1e-30)
 
 
 def level_difference_db(Y: np.ndarray, P: np.ndarray, floor: float) -> np.ndarray:
@@ -111,22 +101,16 @@ def level_difference_db(Y: np.ndarray, P: np.ndarray, floor: float) -> np.ndarra
 
 
 def attack_sustain_lsd_db(target: np.ndarray, prediction: np.ndarray, onsets: Sequence[float]) -> tuple[float, float]:
-    """Return the log-spectral distance (dB) in attacks and in the rest, on an STFT of 512/64.
-
-    Attacks are the frames whose middle lies in the 40 ms after an onset (seconds); a distance without frames is 0.
-    """
+    """Return the log-spectral distance (dB) in attacks and in the rest, on an STFT of 512/64. Attacks are the frames
+    whose middle lies in the 40 ms after an onset (seconds); a distance without frames is 0."""
     spectral = _all_bins(512, 64)
-    floor = _lsd_floor(target, spectral)
-    onsets = np.sort(np.asarray(onsets, np.float64))
-    sums = np.zeros((2, 2))
+    floor, sums = lsd_floor(target, spectral), np.zeros((2, 2))
+    onsets = np.concatenate([[-np.inf], np.sort(np.asarray(onsets, np.float64))])
     for first, Y, P in spectra(target, prediction, spectral):
         middle = ((first + np.arange(len(Y))) * 64 + 256) / SAMPLE_RATE
-        latest = np.searchsorted(onsets, middle, side="right") - 1
-        since = np.where(latest >= 0, middle - onsets[np.maximum(latest, 0)] if len(onsets) else np.inf, np.inf)
+        attack = middle - onsets[np.searchsorted(onsets, middle, side="right") - 1] < ATTACK_SECONDS
         squares = level_difference_db(Y, P, floor) ** 2
-        attack = since < ATTACK_SECONDS
-        for row, chosen in zip(sums, (squares[attack], squares[~attack]), strict=True):
-            row += [chosen.sum(), chosen.size]
+        sums += [[squares[chosen].sum(), squares[chosen].size] for chosen in (attack, ~attack)]
     return tuple(float(np.sqrt(total / max(count, 1))) for total, count in sums)
 
 
@@ -136,50 +120,43 @@ def third_octave_energies(sound: np.ndarray) -> np.ndarray:
 
 
 def bandwidth_hz(target: np.ndarray, prediction: np.ndarray, within_db: float = 60.0) -> float:
-    """Return the upper edge (Hz) of the highest third-octave band, counted up from 100 Hz, that is still right.
-
-    Every band so far whose target lies within `within_db` of the strongest band must be within 6 dB in level and above
-    0 dB in complex SNR; 0 if the first is not. Fainter bands don't count, so a target has a limit of its own: its
-    bandwidth compared with itself.
-    """
+    """Return the upper edge (Hz) of the highest third-octave band, counted up from 100 Hz, that is still right. Every
+    band so far whose target lies within `within_db` of the strongest band must be within 6 dB in level and above 0 dB
+    in complex SNR; 0 if the first is not. Fainter bands don't count: no prediction exceeds the target's limit, the
+    bandwidth of the target compared with itself."""
     edges = third_octave_edges()
     sums, reached = _band_sums(target, prediction, edges), 0.0
     for high, (y, e, p, *_) in zip(edges[1:], sums, strict=True):
-        counts = ratio_db(y, sums[:, 0].max()) >= -within_db
-        if counts and (abs(ratio_db(p, y)) > 6 or ratio_db(y, e) <= 0):
-            break
-        reached = float(high) if counts else reached
+        if ratio_db(y, sums[:, 0].max()) >= -within_db:
+            if abs(ratio_db(p, y)) > 6 or ratio_db(y, e) <= 0:
+                break
+            reached = float(high)
     return reached
 
 
 def snr_map(target: np.ndarray, prediction: np.ndarray, times: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the energies of target and error, each (octaves, stretches of time), of one note that starts at 0.
-
-    Octaves are OCTAVES, stretches lie between `times` (s, ascending); the filters have zero phase, so that a short
-    stretch after the onset is seen as such.
-    """
-    sums = np.zeros((2, len(OCTAVES) - 1, len(times) - 1))
-    signals = np.asarray(target, np.float64), np.asarray(target, np.float64) - prediction
-    at = np.round(np.asarray(times) * SAMPLE_RATE).astype(int)
-    for row, (low, high) in enumerate(pairwise(OCTAVES)):
-        sections = scipy.signal.butter(4, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos")
-        for kind, signal in enumerate(signals):
-            part = scipy.signal.sosfiltfilt(sections, np.pad(signal, SAMPLE_RATE // 10))[SAMPLE_RATE // 10 :]
-            sums[kind, row] = [np.sum(part[first:last] ** 2) for first, last in pairwise(at)]
-    return sums[0], sums[1]
+    """Return the energies of target and error, each (octaves, stretches of time), of one note that starts at 0. Octaves
+    are OCTAVES, stretches lie between `times` (s, ascending); the filters have zero phase, so that a short stretch
+    after the onset is seen as such."""
+    at, pad = np.round(np.asarray(times) * SAMPLE_RATE).astype(int), SAMPLE_RATE // 10
+    both = np.stack([np.asarray(target, np.float64), np.asarray(target, np.float64) - prediction])
+    sums = []
+    for band in pairwise(OCTAVES):
+        sections = scipy.signal.butter(4, band, "bandpass", fs=SAMPLE_RATE, output="sos")
+        parts = scipy.signal.sosfiltfilt(sections, np.pad(both, ((0, 0), (pad, pad))))[:, pad:]
+        sums.append([[np.sum(part[first:last] ** 2) for first, last in pairwise(at)] for part in parts])
+    return tuple(np.array(sums).swapaxes(0, 1))
 
 
 def multi_scale_loss(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return DDSP's multi-scale spectral loss: L1 of magnitudes plus L1 of their logarithms, six FFT sizes."""
     total = 0.0
     for size in MULTI_SCALE:
-        linear = logarithmic = count = 0.0
+        sums = np.zeros(3)  # of linear and logarithmic differences, and their number
         for _, Y, P in spectra(target, prediction, _all_bins(size, size // 4)):
             y, p = np.abs(Y).astype(np.float64), np.abs(P).astype(np.float64)
-            linear += np.sum(np.abs(y - p))
-            logarithmic += np.sum(np.abs(np.log(y + 1e-5) - np.log(p + 1e-5)))
-            count += y.size
-        total += (linear + logarithmic) / count
+            sums += [np.sum(np.abs(y - p)), np.sum(np.abs(np.log(y + 1e-5) - np.log(p + 1e-5))), y.size]
+        total += (sums[0] + sums[1]) / sums[2]
     return float(total)
 
 
@@ -188,12 +165,6 @@ def measure(target: np.ndarray, prediction: np.ndarray, onsets: Sequence[float])
     target = np.asarray(target, np.float32)
     prediction = np.pad(np.asarray(prediction, np.float32), (0, max(0, len(target) - len(prediction))))[: len(target)]
     attack, sustain = attack_sustain_lsd_db(target, prediction, onsets)
-    return {
-        "correlation": correlation(target, prediction),
-        "snr_db": snr_db(target, prediction),
-        "bandwidth_hz": bandwidth_hz(target, prediction),
-        "bands": bands(target, prediction),
-        "attack_lsd_db": attack,
-        "sustain_lsd_db": sustain,
-        "multi_scale_loss": multi_scale_loss(target, prediction),
-    }
+    measures = (correlation, snr_db, bandwidth_hz, bands, multi_scale_loss)
+    result = {function.__name__: function(target, prediction) for function in measures}
+    return result | {"attack_lsd_db": attack, "sustain_lsd_db": sustain}

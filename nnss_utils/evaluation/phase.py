@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from nnss_utils.dsp.normalization import normalize
 from nnss_utils.dsp.stft import Spectral, stft, third_octave_edges
 from nnss_utils.errors import InputError, check_number
 from nnss_utils.instruments.pair import Pair
-from nnss_utils.midi import Note, samples_of
+from nnss_utils.midi import Note, moved, samples_of
 
 STRETCH = 4096  # frames at a time
 WEAKEST_DB = -60.0  # below the strongest band: quieter bands don't count
@@ -21,11 +21,9 @@ BEFORE = 0.02  # s of a strike before its note's start
 
 
 def relative_change(sound: np.ndarray, spectral: Spectral, power: float | str) -> np.ndarray:
-    """Return by how much each bin changes from frame to frame, float64 (bins,), of a sound (samples,).
-
-    sum |Y[n+1] - Y[n]|^2 / sum |Y[n]|^2 of the normalized spectrogram: 0 stands still, 2 is uncorrelated, 4 turns by
-    half a turn each frame. Raises `InputError` where the sound is shorter than two frames.
-    """
+    """Return by how much each bin changes from frame to frame, float64 (bins,), of a sound (samples,). sum |Y[n+1] -
+    Y[n]|^2 / sum |Y[n]|^2 of the normalized spectrogram: 0 stands still, 2 is uncorrelated, 4 turns by half a turn each
+    frame. Raises `InputError` where the sound is shorter than two frames."""
     length, step = spectral.frame_length, spectral.frame_step
     frames = 1 + (len(sound) - length) // step
     if frames < 2:
@@ -34,20 +32,14 @@ def relative_change(sound: np.ndarray, spectral: Spectral, power: float | str) -
     for first in range(0, frames - 1, STRETCH):
         last = min(first + STRETCH, frames - 1)
         S = stft(sound[first * step : last * step + length], spectral, pad=False)
-        if spectral.heterodyne:
-            S = heterodyne(S, spectral, first * step)
-        Y = normalize(S, power)
+        Y = normalize(heterodyne(S, spectral, first * step) if spectral.heterodyne else S, power)
         sums += [np.sum(np.abs(np.diff(Y, axis=0)) ** 2, axis=0), np.sum(np.abs(Y[:-1]) ** 2, axis=0)]
     return sums[0] / np.maximum(sums[1], 1e-30)
 
 
 def carrier_change(spectral: Spectral) -> np.ndarray:
-    """Return the relative change (bins,) of bins that only turn with their own carrier: 2 - 2 cos(2 pi k H / N).
-
-    This is the author's "aliasing": the turn of 2 pi k frame_step / frame_length a frame in tf.signal's phase.
-    """
-    k = np.arange(spectral.bins)
-    return 2 - 2 * np.cos(2 * np.pi * k * spectral.frame_step / spectral.frame_length)
+    """Return the relative change (bins,) of bins that only turn with their carrier, the author's "aliasing"."""
+    return 2 - 2 * np.cos(2 * np.pi * np.arange(spectral.bins) * spectral.frame_step / spectral.frame_length)
 
 
 def jittered(notes: Sequence[Note], milliseconds: float, seed: int = 0) -> list[Note]:
@@ -55,7 +47,7 @@ def jittered(notes: Sequence[Note], milliseconds: float, seed: int = 0) -> list[
     check_number("jitter_ms", milliseconds, 0, 1000)
     rng = np.random.default_rng(seed)
     moves = np.maximum(rng.normal(0, milliseconds / 1000, len(notes)), [-note.start for note in notes])
-    return [Note(n.start + float(d), n.end + float(d), n.pitch, n.velocity) for n, d in zip(notes, moves, strict=True)]
+    return moved(notes, moves)
 
 
 def jitter_limit(frequencies: np.ndarray, milliseconds: float) -> np.ndarray:
@@ -65,10 +57,8 @@ def jitter_limit(frequencies: np.ndarray, milliseconds: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Coherence:
-    """How similar the strikes of one key are: the share of each bin's energy that repeats, float64 (bins,).
-
-    energy: of each bin, float64 (bins,); strikes: their number; alone: whether no other note sounded in any of them.
-    """
+    """How similar the strikes of one key are: the share of each bin's energy that repeats, float64 (bins,). energy: of
+    each bin, float64 (bins,); strikes: their number; alone: whether no other note sounded in any of them."""
 
     spectral: Spectral
     share: np.ndarray
@@ -93,27 +83,18 @@ class Coherence:
 
     def learnable_hz(self, least: float = 0.5) -> float:
         """Return the learnable bandwidth in Hz: up to it, every band repeats at least the share `least` of its energy.
-
-        No prediction from notes can explain more than what repeats: half is a complex SNR of 3 dB at best.
-        """
-        reached = 0.0
-        for _, high, share in self.bands():
-            if share < least:
-                break
-            reached = high
-        return float(reached)
+        No prediction from notes can explain more than what repeats: half is a complex SNR of 3 dB at best."""
+        repeating = takewhile(lambda band: band[2] >= least, self.bands())
+        return max((high for _, high, _ in repeating), default=0.0)
 
 
 def coherence(pair: Pair, seconds: float = 0.15, frame_length: int = 1024) -> Coherence | None:
-    """Return how far strikes of the same key at the same velocity repeat in a pair, phases included.
-
-    Frames count from BEFORE the note's start to `seconds` after it; strikes in which another note sounds are used only
-    if there are no others. None if no key is struck twice.
-    """
+    """Return how far strikes of the same key at the same velocity repeat in a pair, phases included. Frames count from
+    BEFORE the note's start to `seconds` after it; strikes in which another note sounds are used only if there are no
+    others. None if no key is struck twice."""
     spectral = Spectral(frame_length, frame_length // 4, heterodyne=False, bins=frame_length // 2 + 1)
     alone = _strikes(pair, seconds, alone=True)
-    groups = alone or _strikes(pair, seconds, alone=False)
-    if not groups:
+    if not (groups := alone or _strikes(pair, seconds, alone=False)):
         return None
     repeating, energy = np.zeros(spectral.bins), np.zeros(spectral.bins)
     for group in groups:
@@ -130,16 +111,13 @@ def coherence(pair: Pair, seconds: float = 0.15, frame_length: int = 1024) -> Co
 def _strikes(pair: Pair, seconds: float, *, alone: bool) -> list[np.ndarray]:
     """Return the strikes, float32 (strikes, samples), of each key and velocity that is struck at least twice."""
     before, width = round(BEFORE * SAMPLE_RATE), round((BEFORE + seconds) * SAMPLE_RATE)
-    notes = sorted(pair.notes)
-    ends = np.maximum.accumulate([note.end for note in notes])
-    groups = defaultdict(list)
-    for i, note in enumerate(notes):
+    notes, groups = sorted(pair.notes), defaultdict(list)
+    ends = [-np.inf, *np.maximum.accumulate([note.end for note in notes[:-1]])]  # of all notes before each
+    following = [*(note.start for note in notes[1:]), np.inf]
+    for note, end, start in zip(notes, ends, following, strict=False):
         first = samples_of(note)[0] - before
-        if first < 0 or first + width > len(pair.audio) or note.duration < seconds:
-            continue
-        crowded = (i > 0 and ends[i - 1] > note.start - BEFORE) or (
-            i + 1 < len(notes) and notes[i + 1].start < note.start + seconds
-        )
-        if not (alone and crowded):
+        crowded = end > note.start - BEFORE or start < note.start + seconds
+        fits = 0 <= first <= len(pair.audio) - width and note.duration >= seconds
+        if fits and not (alone and crowded):
             groups[note.pitch, note.velocity].append(pair.audio[first : first + width])
     return [np.stack(group) for group in groups.values() if len(group) > 1]

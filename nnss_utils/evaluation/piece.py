@@ -1,23 +1,20 @@
-"""A piece rendered by a network and by its instrument, and its measures (notebook 06_evaluation).
-
-    python -m nnss_utils.evaluation.piece NAME ...
-
-prints the measures of pieces that notebook 06 has kept.
-"""
+"""A piece rendered by a network and by its instrument, and its measures (notebook 06_evaluation). `python -m
+nnss_utils.evaluation.piece NAME ...` prints the measures of pieces that notebook 06 has kept."""
 
 import resource
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
-from nnss_utils.evaluation.metrics import measure
-from nnss_utils.evaluation.tables import markdown_table
+from nnss_utils.evaluation.metrics import OCTAVES, measure
+from nnss_utils.evaluation.tables import LEVELS, WAVEFORM, measures_table
 from nnss_utils.instruments.base import on_grid
 from nnss_utils.instruments.load import can_play, grid_of, load_instrument
 from nnss_utils.instruments.pair import read_target
@@ -61,11 +58,9 @@ def piece_name(midi: str, name: str = "") -> str:
 
 
 def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", output: str = "16-bit") -> Piece:
-    """Render a piece with the network and its instrument, write both as WAV and return all.
-
-    The target is the model's instrument, or the recording `wav`. The prediction is written as soon as it is made; if
-    a peak of either is above 1, both are scaled. Raises `InputError` for bad input.
-    """
+    """Render a piece with the network and its instrument, write both as WAV and return all. The target is the model's
+    instrument, or the recording `wav`. The prediction is written as soon as it is made; if a peak of either is above 1,
+    both are scaled. Raises `InputError` for bad input."""
     name = piece_name(midi, name)
     played = can_play(model.instrument) and not wav
     notes = on_grid(read_notes(midi), grid_of(model.instrument) if played else 1)
@@ -83,15 +78,15 @@ def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", ou
             "played here: to measure it give wav=PATH, the same instrument's recording of this piece"
         )
     samples = max(len(target), len(prediction))
-    sounds = [np.pad(x, (0, samples - len(x))) for x in (target, prediction)]
-    peak = max(float(np.abs(x).max()) for x in sounds)
+    sounds = {"target": target, "prediction": prediction}
+    sounds = {kind: np.pad(sound, (0, samples - len(sound))) for kind, sound in sounds.items()}
+    peak = max(float(np.abs(sound).max()) for sound in sounds.values())
     if peak > 1:
         print(f"{name}: peak {peak:.2f} is above 1; target and prediction scaled by {-20 * np.log10(peak):.1f} dB")
-        sounds = [x / np.float32(peak) for x in sounds]
-    piece = Piece(name, tuple(notes), *sounds, codify_mix(notes, samples, model), seconds)
-    for kind, sound in (("target", piece.target), ("prediction", piece.prediction)):
-        write_wav(piece.folder / f"{kind}.wav", sound, output)
-    return piece
+        sounds = {kind: sound / np.float32(peak) for kind, sound in sounds.items()}
+    for kind, sound in sounds.items():
+        write_wav(RENDERS / name / f"{kind}.wav", sound, output)
+    return Piece(name, tuple(notes), *sounds.values(), codify_mix(notes, samples, model), seconds)
 
 
 def codify_mix(notes: Sequence[Note], samples: int, model: TrainedModel) -> np.ndarray:
@@ -105,17 +100,14 @@ def codify_mix(notes: Sequence[Note], samples: int, model: TrainedModel) -> np.n
 
 def evaluate(piece: Piece, model: TrainedModel, baselines: dict[str, dict]) -> dict:
     """Measure a piece, write data/results/evaluation/NAME.json and return its content; baselines: their measures."""
+    measures = measure(piece.target, piece.prediction, piece.onsets)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes
     result = {
-        **measure(piece.target, piece.prediction, piece.onsets),
-        "seconds": len(piece.target) / SAMPLE_RATE,
-        "synthesis_seconds": piece.synthesis_seconds,
-        "peak_memory_mb": peak_memory_mb(),
-        "model": model.name,
+        **measures, "seconds": len(piece.target) / SAMPLE_RATE,
+        "synthesis_seconds": piece.synthesis_seconds, "peak_memory_mb": peak / 1e6, "model": model.name,
         "parameters": {"count": model.network.count_params(), **model.settings.to_dict()},
-        "training": model.training,
-        "references": baselines,
-        **made_with(piece.notes, piece.target),
-    }
+        "training": model.training, "references": baselines, **made_with(piece.notes, piece.target),
+    }  # fmt: skip
     write_json(result_file(piece.name), result)
     return result
 
@@ -125,31 +117,17 @@ def result_file(name: str) -> Path:
     return RESULTS / "evaluation" / f"{name}.json"
 
 
-def peak_memory_mb() -> float:
-    """Return the most memory this process has held so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
 def band_table(results: dict[str, dict]) -> str:
     """Return complex SNR, level and LSD of several results in each octave as a Markdown table."""
-    heads = [f"{b['low_hz']}-{b['high_hz']} Hz" for b in next(iter(results.values()))["bands"]]
-    rows = (
-        [name, *(f"{b['snr_db']:.1f} / {b['level_db']:+.1f} / {b['lsd_db']:.1f}" for b in result["bands"])]
-        for name, result in results.items()
-    )
-    return markdown_table(["SNR / level / LSD, dB", *heads], rows)
+    cell = "{{bands[{0}][snr_db]:.1f}} / {{bands[{0}][level_db]:+.1f}} / {{bands[{0}][lsd_db]:.1f}}"
+    columns = {f"{low}-{high} Hz": cell.format(number) for number, (low, high) in enumerate(pairwise(OCTAVES))}
+    return measures_table(results, columns, "SNR / level / LSD, dB")
 
 
 def summary_table(results: dict[str, dict]) -> str:
     """Return the whole-band measures of several results as a Markdown table."""
-    heads = ("", "correlation", "SNR dB", "bandwidth Hz", "attack LSD dB", "sustain LSD dB", "multi-scale loss")
-    rows = (
-        [name, f"{r['correlation']:.4f}", f"{r['snr_db']:.1f}", f"{r['bandwidth_hz']:.0f}",
-         f"{r['attack_lsd_db']:.2f}", f"{r['sustain_lsd_db']:.2f}", f"{r['multi_scale_loss']:.3f}"]
-        for name, r in results.items()
-    )  # fmt: skip
-    return markdown_table(heads, rows)
+    bandwidth = {"bandwidth Hz": "{bandwidth_hz:.0f}"}
+    return measures_table(results, WAVEFORM | bandwidth | LEVELS | {"multi-scale loss": "{multi_scale_loss:.3f}"})
 
 
 def print_report(names: Sequence[str]) -> None:

@@ -1,21 +1,16 @@
-"""The test set: many pieces measured by one network, for data/results and notebook 13_attacks_and_alternatives.
+"""The test set: many pieces measured by one network, for data/results and notebook 13_attacks_and_alternatives. `python
+-m nnss_utils.evaluation.test_set MODEL [MIDI ...]` renders the project's scores and the given MIDI files by the model
+and by its instrument, and keeps all measures in data/results/pieces/MODEL.json."""
 
-    python -m nnss_utils.evaluation.test_set MODEL [MIDI ...]
-
-renders the project's own scores and every given MIDI file by the model and by its instrument, and keeps all measures
-in data/results/pieces/MODEL.json.
-"""
-
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.errors import InputError, progress_bar
+from nnss_utils.errors import InputError, exit_with, progress_bar
 from nnss_utils.evaluation.baselines import griffin_lim
 from nnss_utils.evaluation.metrics import OCTAVES, bandwidth_hz, measure
 from nnss_utils.evaluation.piece import Piece, make_piece, piece_name
-from nnss_utils.evaluation.tables import markdown_table
+from nnss_utils.evaluation.tables import WAVEFORM, markdown_table, measures_table
 from nnss_utils.model.model_file import TrainedModel, load_model
 from nnss_utils.paths import KEPT_RESULTS, RESULTS, read_json, relative, write_json
 from nnss_utils.provenance import commit, data_digests, versions
@@ -27,10 +22,7 @@ FAINT_DB = 85.0  # below a target's strongest band: includes every band of a pia
 
 def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
     """Return the measures of each piece (a MIDI file's path or a score's name), and keep them by the model's name.
-
-    Beside those of `piece.evaluate`: `limit_hz`, the bandwidth of a perfect prediction; `faint_bandwidth_hz`, the
-    bandwidth with bands down to FAINT_DB; Griffin-Lim on the true magnitudes.
-    """
+    limit_hz: the bandwidth of a perfect prediction; faint_bandwidth_hz: the bandwidth with bands down to FAINT_DB."""
     rows, instrument = {}, Path(model.instrument).name
     for midi in progress_bar(midis, desc=f"pieces by {model.name}", unit="piece"):
         name = piece_name(midi)
@@ -39,23 +31,16 @@ def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
             **measure(piece.target, piece.prediction, piece.onsets),
             "limit_hz": bandwidth_hz(piece.target, piece.target),
             "faint_bandwidth_hz": bandwidth_hz(piece.target, piece.prediction, FAINT_DB),
-            "griffin_lim": _griffin_lim(name, piece, instrument),
-            "notes": len(piece.notes),
-            "seconds": len(piece.target) / SAMPLE_RATE,
-            "synthesis_seconds": piece.synthesis_seconds,
+            "griffin_lim": _griffin_lim(name, piece, instrument), "notes": len(piece.notes),
+            "seconds": len(piece.target) / SAMPLE_RATE, "synthesis_seconds": piece.synthesis_seconds,
             "data": data_digests(piece.notes, piece.target),
-        }
+        }  # fmt: skip
+    training = model.training | {"pair": model.training["pair"].replace(model.instrument, instrument)}
     result = {
-        "model": model.name,
-        "instrument": instrument,
-        "parameters": model.network.count_params(),
-        "settings": model.settings.to_dict(),
-        "training": model.training | {"pair": model.training["pair"].replace(model.instrument, instrument)},
-        "pieces": rows,
-        "worst": worst(rows),
-        "versions": versions(),
-        "commit": commit(),
-    }
+        "model": model.name, "instrument": instrument, "parameters": model.network.count_params(),
+        "settings": model.settings.to_dict(), "training": training, "pieces": rows, "worst": worst(rows),
+        "versions": versions(), "commit": commit(),
+    }  # fmt: skip
     write_json(result_file(model.name), result)
     return result
 
@@ -72,20 +57,16 @@ def kept_measures() -> dict[str, dict]:
 
 def _griffin_lim(name: str, piece: Piece, instrument: str) -> dict:
     """Return the measures of Griffin-Lim on a piece, from another model's file if that has them already."""
-    for path in sorted(FOLDER.glob("*.json")):
-        other = read_json(path)
-        same = other["pieces"].get(name)
-        if same and other["instrument"] == instrument and same["seconds"] == len(piece.target) / SAMPLE_RATE:
+    others = [other for path in sorted(FOLDER.glob("*.json")) if (other := read_json(path))["instrument"] == instrument]
+    for same in (other["pieces"].get(name) for other in others):
+        if same and same["seconds"] == len(piece.target) / SAMPLE_RATE:
             return same["griffin_lim"]
     return measure(piece.target, griffin_lim(piece.target), piece.onsets)
 
 
 def worst(rows: dict[str, dict]) -> dict:
-    """Return what all pieces reach: the worst value of each measure that has a target.
-
-    octave_snr_db: in octaves from 20 Hz to 8 kHz; level_db: farthest from 0, to 16 kHz; attack_ratio: attack LSD over
-    Griffin-Lim's.
-    """
+    """Return what all pieces reach: the worst value of each measure that has a target. octave_snr_db: in octaves from
+    20 Hz to 8 kHz; level_db: farthest from 0, to 16 kHz; attack_ratio: attack LSD over Griffin-Lim's."""
     bands = [[b for b in row["bands"] if b["high_hz"] <= 16000] for row in rows.values()]
     lowest = ("correlation", "snr_db", "bandwidth_hz", "limit_hz", "faint_bandwidth_hz")
     return {key: min(row[key] for row in rows.values()) for key in lowest} | {
@@ -98,47 +79,41 @@ def worst(rows: dict[str, dict]) -> dict:
 
 def pieces_table(model: dict) -> str:
     """Return one model's measures of each piece as a Markdown table, with Griffin-Lim's attacks."""
-    heads = ("", "length", "correlation", "SNR", "bandwidth (limit)", "attack LSD (Griffin-Lim)", "sustain LSD",
-             "x real time")  # fmt: skip
-    rows = (
-        [name.replace("_", " "), f"{row['seconds']:.0f} s", f"{row['correlation']:.4f}", f"{row['snr_db']:.1f} dB",
-         f"{row['bandwidth_hz'] / 1000:.1f} ({row['limit_hz'] / 1000:.1f}) kHz",
-         f"{row['attack_lsd_db']:.2f} ({row['griffin_lim']['attack_lsd_db']:.2f}) dB",
-         f"{row['sustain_lsd_db']:.2f} dB", f"{row['seconds'] / row['synthesis_seconds']:.1f}"]
-        for name, row in model["pieces"].items()
-    )  # fmt: skip
-    return markdown_table(heads, rows)
+    columns = {"length": "{seconds:.0f} s", "correlation": "{correlation:.4f}", "SNR": "{snr_db:.1f} dB",
+               "bandwidth (limit)": "{bandwidth_hz:,.0f} ({limit_hz:,.0f}) Hz",
+               "attack LSD (Griffin-Lim)": "{attack_lsd_db:.2f} ({griffin_lim[attack_lsd_db]:.2f}) dB",
+               "sustain LSD": "{sustain_lsd_db:.2f} dB", "x real time": "{speed:.1f}"}  # fmt: skip
+    rows = {name: row | {"speed": row["seconds"] / row["synthesis_seconds"]} for name, row in model["pieces"].items()}
+    return measures_table({name.replace("_", " "): row for name, row in rows.items()}, columns)
 
 
 def worst_table(models: dict[str, dict]) -> str:
     """Return the worst piece's measures of each model as a Markdown table."""
-    heads = ("", "training", "pieces", "correlation", "SNR dB", "octave SNR to 8 kHz, dB", "level to 16 kHz, dB",
-             "bandwidth / limit / faint, kHz", "attack LSD over Griffin-Lim's", "x real time")  # fmt: skip
-    rows = []
-    for name, model in models.items():
-        w, training = model["worst"], model["training"]
-        widths = " / ".join(f"{w[key] / 1000:.1f}" for key in ("bandwidth_hz", "limit_hz", "faint_bandwidth_hz"))
-        rows.append(
-            [f"{name} ({model['settings']['network']['architecture']}, {model['instrument']})",
-             f"{training['seconds'] / 60:.1f} min", f"{len(model['pieces'])}", f"{w['correlation']:.4f}",
-             f"{w['snr_db']:.1f}", f"{w['octave_snr_db']:.1f}", f"{w['level_db']:+.2f}", widths,
-             f"{w['attack_ratio']:.2f}", f"{w['times_real_time']:.1f}"]
-        )  # fmt: skip
-    return markdown_table(heads, rows)
+    columns = {"training": "{minutes:.1f} min", "pieces": "{count}", **WAVEFORM,
+               "octave SNR to 8 kHz, dB": "{octave_snr_db:.1f}", "level to 16 kHz, dB": "{level_db:+.2f}",
+               "bandwidth / limit / faint, Hz": "{bandwidth_hz:,.0f} / {limit_hz:,.0f} / {faint_bandwidth_hz:,.0f}",
+               "attack LSD over Griffin-Lim's": "{attack_ratio:.2f}",
+               "x real time": "{times_real_time:.1f}"}  # fmt: skip
+    rows = {
+        f"{name} ({model['settings']['network']['architecture']}, {model['instrument']})": model["worst"]
+        | {"minutes": model["training"]["seconds"] / 60, "count": len(model["pieces"])}
+        for name, model in models.items()
+    }
+    return measures_table(rows, columns)
 
 
 def bands_table(models: dict[str, dict]) -> str:
     """Return the lowest SNR and the level farthest from 0 over all pieces, by octave and model, as Markdown."""
     heads = [f"{low:g}-{high:g}" for low, high in pairwise(OCTAVES)]
-    rows = []
-    for name, model in models.items():
-        octaves = zip(*(row["bands"] for row in model["pieces"].values()), strict=True)
-        cells = [
-            f"{min(b['snr_db'] for b in octave):.1f} / {max((b['level_db'] for b in octave), key=abs):+.2f}"
-            for octave in octaves
-        ]
-        rows.append([name, *cells])
-    return markdown_table(["lowest SNR / farthest level, dB", *heads], rows)
+    cells = {
+        name: [_extremes(octave) for octave in zip(*(row["bands"] for row in model["pieces"].values()), strict=True)]
+        for name, model in models.items()
+    }
+    return markdown_table(["lowest SNR / farthest level, dB", *heads], ([name, *row] for name, row in cells.items()))
+
+
+def _extremes(bands: tuple[dict, ...]) -> str:
+    return f"{min(b['snr_db'] for b in bands):.1f} / {max((b['level_db'] for b in bands), key=abs):+.2f}"
 
 
 def main(arguments: list[str]) -> None:
@@ -152,7 +127,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    exit_with(main)

@@ -17,19 +17,11 @@ Resample = Callable[[np.ndarray, int], np.ndarray]  # (signal, factor) -> signal
 
 
 def with_error(
-    sound: np.ndarray,
-    power: float | str,
-    error_db: float,
-    spectral: Spectral,
-    seed: int = 0,
-    *,
-    relative: bool = False,
+    sound: np.ndarray, power: float | str, error_db: float, spectral: Spectral, seed: int = 0, *, relative: bool = False
 ) -> np.ndarray:
-    """Return a sound, float32 (samples,), after its normalized spectrogram got a fixed error.
-
-    The error is complex Gaussian noise, `error_db` above the root mean square of the normalized spectrogram: what
-    training by mean squared error to that loss would leave. relative: above each bin's own magnitude instead.
-    """
+    """Return a sound, float32 (samples,), after its normalized spectrogram got a fixed error. The error is complex
+    Gaussian noise, `error_db` above the root mean square of the normalized spectrogram: what training by mean squared
+    error to that loss would leave. relative: above each bin's own magnitude instead."""
     check_number("error_db", error_db, -300, 60)
     rng = np.random.default_rng(seed)
     Y = normalize(stft(sound, spectral, scaled=True), power)
@@ -49,30 +41,19 @@ def stft_operations(spectral: Spectral) -> float:
     return frames_per_second(spectral) * 2.5 * spectral.frame_length * np.log2(spectral.frame_length)
 
 
-def network_operations(spectral: Spectral, parameters: int) -> float:
-    """Return the operations of a network on a second of sound: a product and a sum for each parameter and frame."""
-    return frames_per_second(spectral) * 2.0 * parameters
-
-
-def round_trip(sound: np.ndarray, spectral: Spectral) -> np.ndarray:
-    """Return a sound (samples,) after oversampling, STFT, inverse STFT and resampling back to 44.1 kHz."""
-    fast = oversample(sound, spectral.oversampling)
-    return undersample(istft(stft(fast, spectral), spectral, len(fast)), spectral.oversampling)[: len(sound)]
-
-
 def reconstruction_db(sound: np.ndarray, spectral: Spectral) -> float:
-    """Return the SNR (dB) of a sound (samples,) after `round_trip`."""
-    return snr_db(sound, round_trip(sound, spectral))
+    """Return the SNR (dB) of a sound (samples,) after oversampling, STFT, inverse STFT and resampling to 44.1 kHz."""
+    fast = oversample(sound, spectral.oversampling)
+    again = undersample(istft(stft(fast, spectral), spectral, len(fast)), spectral.oversampling)
+    return snr_db(sound, again[: len(sound)])
 
 
 def pre_echo_db(
     sound: np.ndarray, onset: float, spectral: Spectral, power: float = 0.5, error_db: float = -20.0, seed: int = 0
 ) -> float:
-    """Return the energy in the 50 ms before an onset (s) over that in the 50 ms after it, in dB.
-
-    Every bin of the normalized spectrogram gets an error of `error_db` of its own magnitude: it sounds over the whole
-    frame, also before the hammer. The sound, float (samples,), is silent before the onset.
-    """
+    """Return the energy in the 50 ms before an onset (s) over that in the 50 ms after it, in dB. Every bin of the
+    normalized spectrogram gets an error `error_db` above its magnitude, which sounds over the whole frame, also before
+    the hammer. The sound, float (samples,), is silent before the onset."""
     wrong = with_error(sound, power, error_db, spectral, seed, relative=True)
     at, width, close = (round(seconds * SAMPLE_RATE) for seconds in (onset, AROUND, CLOSE))
     return ratio_db(energy(wrong[max(0, at - width) : at - close]), energy(sound[at : at + width]))
@@ -86,13 +67,13 @@ def oversample_linearly(signal: np.ndarray, factor: int) -> np.ndarray:
 def response_db(resample: Resample, frequencies: np.ndarray, factor: int) -> np.ndarray:
     """Return a resampler's gain in dB at frequencies (Hz), without images."""
     t = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
-    fast = np.arange(len(t) * factor) / (SAMPLE_RATE * factor)
-    middle = slice(len(fast) // 4, 3 * len(fast) // 4)
+    size = len(t) * factor
+    fast, window = np.arange(size)[size // 4 : 3 * size // 4] / (SAMPLE_RATE * factor), np.hanning(size // 2)
     gains = []
     for f in frequencies:
-        made = resample(np.sin(2 * np.pi * f * t).astype(np.float32), factor)[: len(fast)]
-        wave = np.exp(-2j * np.pi * f * fast[middle]) * np.hanning(len(fast[middle]))
-        gains.append(20 * np.log10(2 * abs(np.sum(made[middle] * wave)) / np.sum(np.abs(wave)) + 1e-12))
+        made = resample(np.sin(2 * np.pi * f * t).astype(np.float32), factor)[size // 4 : 3 * size // 4]
+        wave = np.exp(-2j * np.pi * f * fast) * window
+        gains.append(20 * np.log10(2 * abs(np.sum(made * wave)) / np.sum(np.abs(wave)) + 1e-12))
     return np.array(gains)
 
 

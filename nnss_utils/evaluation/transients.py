@@ -1,7 +1,5 @@
-"""Onsets in numbers: rise, pre-echo, repetition, and the hammer's thump (notebook 13_attacks_and_alternatives).
-
-Sounds are float (samples,) at 44.1 kHz, onsets are in seconds.
-"""
+"""Onsets in numbers: rise, pre-echo, repetition, and the hammer's thump (notebook 13_attacks_and_alternatives). Sounds
+are float (samples,) at 44.1 kHz, onsets are in seconds."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,8 +23,8 @@ Play = Callable[[Sequence[Note]], np.ndarray]  # notes -> sound
 
 def envelope(sound: np.ndarray) -> np.ndarray:
     """Return the root mean square over a millisecond around each sample."""
-    size = round(ENVELOPE_SECONDS * SAMPLE_RATE)
-    return np.sqrt(np.convolve(np.square(sound, dtype=np.float64), np.ones(size) / size, mode="same"))
+    window = np.ones(round(ENVELOPE_SECONDS * SAMPLE_RATE))
+    return np.sqrt(np.convolve(np.square(sound, dtype=np.float64), window / len(window), mode="same"))
 
 
 def attack_seconds(sound: np.ndarray, onset: float, within: float = 0.1) -> float:
@@ -38,23 +36,23 @@ def attack_seconds(sound: np.ndarray, onset: float, within: float = 0.1) -> floa
     return (at[1] - at[0]) / SAMPLE_RATE
 
 
-def pre_onset_db(sound: np.ndarray, onsets: np.ndarray, seconds: float = 0.02) -> float:
-    """Return the energy in the `seconds` before onsets over that in the same time after them, in dB.
-
-    Notes must be so far apart that the previous one has ended.
-    """
+def stretches(sound: np.ndarray, onsets: np.ndarray, seconds: float, shift: int = 0) -> np.ndarray:
+    """Return the `seconds` after each onset, float64 (onsets, samples), padded with zeros; shift -1: before it."""
     size = round(seconds * SAMPLE_RATE)
-    padded = np.pad(np.asarray(sound, np.float64), (size, size))
-    at = np.round(np.asarray(onsets) * SAMPLE_RATE).astype(int) + size
-    before, after = (sum(np.sum(padded[i + shift : i + shift + size] ** 2) for i in at) for shift in (-size, 0))
+    padded = np.pad(np.asarray(sound, np.float64), size)
+    at = np.round(np.asarray(onsets) * SAMPLE_RATE).astype(int) + size * (1 + shift)
+    return np.stack([padded[first : first + size] for first in at])
+
+
+def pre_onset_db(sound: np.ndarray, onsets: np.ndarray, seconds: float = 0.02) -> float:
+    """Return the energy in the `seconds` before onsets over that after them, in dB; earlier notes must have ended."""
+    before, after = (sum(np.sum(part**2) for part in stretches(sound, onsets, seconds, shift)) for shift in (-1, 0))
     return ratio_db(before, after)
 
 
 def repetition_db(sound: np.ndarray, onsets: np.ndarray, seconds: float = 0.1) -> float:
     """Return the variance between repetitions of one note, aligned at their onsets, over their energy, in dB."""
-    size = round(seconds * SAMPLE_RATE)
-    at = np.round(np.asarray(onsets) * SAMPLE_RATE).astype(int)
-    strikes = np.stack([np.pad(sound[i : i + size], (0, max(0, i + size - len(sound)))) for i in at]).astype(np.float64)
+    strikes = stretches(sound, onsets, seconds)
     return ratio_db(np.sum((strikes - strikes.mean(axis=0)) ** 2), np.sum(strikes**2))
 
 
@@ -63,23 +61,17 @@ def thump_spectrum(strike: np.ndarray) -> np.ndarray:
     size = round(THUMP_SECONDS * SAMPLE_RATE)
     part = np.asarray(strike[:size], np.float64) * scipy.signal.get_window("hann", 2 * size)[size:][: len(strike)]
     spectrum = np.abs(np.fft.rfft(part, 16 * size))
-    semitones = np.arange(0, 12 * np.log2(THUMP_HZ[1] / THUMP_HZ[0]), 1 / STEPS_PER_SEMITONE)
-    f = THUMP_HZ[0] * 2 ** (semitones / 12)
+    f = THUMP_HZ[0] * 2 ** (np.arange(0, 12 * np.log2(THUMP_HZ[1] / THUMP_HZ[0]), 1 / STEPS_PER_SEMITONE) / 12)
     return 20 * np.log10(np.interp(f, np.fft.rfftfreq(16 * size, 1 / SAMPLE_RATE), spectrum) + 1e-9)
 
 
 def thump_shift(low: np.ndarray, high: np.ndarray) -> float:
-    """Return by how many semitones one strike's thump lies above another's: where their spectra agree best.
-
-    0 for a hammer that sounds the same under every key; the interval itself for a recording played faster.
-    """
+    """Return by how many semitones one strike's thump lies above another's: where their spectra agree best. 0 for a
+    hammer that sounds the same under every key; the interval itself for a recording played faster."""
     a, b = (thump_spectrum(strike) for strike in (low, high))
-    reach = round(FARTHEST_SHIFT * STEPS_PER_SEMITONE)
-    agreements = [
-        np.corrcoef(a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) + min(0, lag)])[0, 1]
-        for lag in range(-reach, reach + 1)
-    ]
-    return float((int(np.argmax(agreements)) - reach) / STEPS_PER_SEMITONE)
+    lags = range(-round(FARTHEST_SHIFT * STEPS_PER_SEMITONE), round(FARTHEST_SHIFT * STEPS_PER_SEMITONE) + 1)
+    parts = ((a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) + min(0, lag)]) for lag in lags)
+    return float(lags[np.argmax([np.corrcoef(*part)[0, 1] for part in parts])] / STEPS_PER_SEMITONE)
 
 
 def sparse_sampler(play: Play, every: int = 12, lowest: int = 24) -> Play:
@@ -100,23 +92,18 @@ def sparse_sampler(play: Play, every: int = 12, lowest: int = 24) -> Play:
 
 def attack_panel(play: Play, pitches: Sequence[int], interval: int = 3, seed: int = 0) -> dict[str, float]:
     """Return measures of the onsets of what `play` plays: notes alone, repeated, and `interval` semitones apart.
-
     attack_ms: the median over pitches of the rise from 10 to 90 %; pre_onset_db; repetition_db of eight strikes of the
     middle pitch at random samples; thump_semitones: the median shift of the thump from a key to the one `interval`
-    higher, over the keys from C#6 up, whose partials lie above it.
-    """
+    higher, over the keys from C#6 up, whose partials lie above it."""
     rng = np.random.default_rng(seed)
     apart = 1.2 + np.cumsum(1.5 + 0.1 * rng.random(len(pitches)))
-    alone = [Note(float(t), float(t) + 0.4, pitch) for t, pitch in zip(apart, pitches, strict=True)]
-    sound = play(alone)
-    middle = sorted(pitches)[len(pitches) // 2]
     times = 0.5 + np.cumsum(1.0 + rng.random(8))
-    again = play([Note(float(t), float(t) + 0.3, middle) for t in times])
-    shifts = [
-        thump_shift(*(play([Note(0.0, 0.3, p)]) for p in (pitch, pitch + interval))) for pitch in range(85, 85 + 16)
-    ]
+    middle = sorted(pitches)[len(pitches) // 2]
+    sound = play([Note(t, t + 0.4, pitch) for t, pitch in zip(apart.tolist(), pitches, strict=True)])
+    again = play([Note(t, t + 0.3, middle) for t in times.tolist()])
+    shifts = [thump_shift(*(play([Note(0.0, 0.3, key + up)]) for up in (0, interval))) for key in range(85, 101)]
     return {
-        "attack_ms": float(np.median([1000 * attack_seconds(sound, n.start) for n in alone])),
+        "attack_ms": float(np.median([1000 * attack_seconds(sound, onset) for onset in apart.tolist()])),
         "pre_onset_db": pre_onset_db(sound, apart),
         "repetition_db": repetition_db(again, times),
         "thump_semitones": float(np.median(shifts)),

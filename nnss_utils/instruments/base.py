@@ -1,6 +1,7 @@
-"""What every instrument shares: sample-exact, deterministic, 44.1 kHz mono float32 (notebook 01_codification)."""
+"""Every instrument is sample-exact and deterministic, 44.1 kHz mono float32 (notebook 01_codification)."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -8,12 +9,11 @@ import numpy as np
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.midi import Note
 
-VELOCITY_EXPONENT = 2.0  # amplitude = (velocity / 127)^2, as synthesizers do
-OWN_RECORDING = "own recording"  # how the name of an instrument begins that is only known from a recording
+OWN_RECORDING = "own recording"  # begins the name of an instrument that only a recording shows
 
 
 class Instrument(Protocol):
-    """What turns notes into sound: name, lowest and highest pitch, and the grid (samples) its notes start on."""
+    """It turns notes into sound: name, lowest and highest pitch, and the grid (samples) on which its notes start."""
 
     name: str
     low: int
@@ -25,8 +25,8 @@ class Instrument(Protocol):
 
 
 def velocity_gain(velocity: int | np.ndarray) -> float | np.ndarray:
-    """Return the amplitude of a velocity 1..127; it is 1 at 127."""
-    return (velocity / 127) ** VELOCITY_EXPONENT
+    """Return the amplitude of a velocity 1..127; it is 1 at 127 and grows with the square, as in synthesizers."""
+    return (velocity / 127) ** 2.0
 
 
 def on_grid(notes: Iterable[Note], grid: int) -> list[Note]:
@@ -34,11 +34,8 @@ def on_grid(notes: Iterable[Note], grid: int) -> list[Note]:
     if grid == 1:
         return list(notes)
     unit = grid / SAMPLE_RATE
-    moved = []
-    for note in notes:
-        start, held = round(note.start / unit), max(1, round(note.duration / unit))
-        moved.append(Note(start * unit, (start + held) * unit, note.pitch, note.velocity))
-    return moved
+    spans = ((note, round(note.start / unit), max(1, round(note.duration / unit))) for note in notes)
+    return [replace(note, start=start * unit, end=(start + held) * unit) for note, start, held in spans]
 
 
 def sum_voices(voices: Iterable[tuple[int, np.ndarray]], samples: int) -> np.ndarray:

@@ -12,7 +12,7 @@ def is_soundfont(name: str) -> bool:
 
 
 def can_play(name: str) -> bool:
-    """Return whether an instrument's name stands for one that can play, not for a recording."""
+    """Return whether an instrument's name means one that can play, not a recording."""
     return not name.startswith(OWN_RECORDING)
 
 
@@ -22,10 +22,7 @@ def grid_of(name: str) -> int:
 
 
 def load_instrument(name: str) -> Instrument:
-    """Return the instrument called `name`: "steinway", or the path of a SoundFont (.sf2, .sf3).
-
-    Raises `InputError` for an unknown name, and where a SoundFont or its library is missing.
-    """
+    """Return the instrument called `name`; raises `InputError` if it is unknown, or fluidsynth is missing."""
     if name == Steinway.name:
         return Steinway()
     if is_soundfont(name):

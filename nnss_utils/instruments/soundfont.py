@@ -1,8 +1,5 @@
-"""Any SoundFont as an instrument, by fluidsynth (optional extra `soundfont`; notebook 01_codification).
-
-fluidsynth starts and ends notes only between blocks of 64 samples, so notes are first moved onto that grid:
-otherwise the same note would sound up to 1.45 ms earlier or later each time.
-"""
+"""Any SoundFont as an instrument, by fluidsynth (optional extra `soundfont`; notebook 01_codification). fluidsynth
+starts and ends notes only between blocks of 64 samples, up to 1.45 ms late: notes first move to that grid."""
 
 import ctypes
 from collections.abc import Iterable
@@ -34,16 +31,13 @@ class SoundFont:
         try:
             import fluidsynth
         except ImportError as error:
-            raise InputError(
-                f"a SoundFont needs fluidsynth ({error}); install Debian's libfluidsynth3 and the extra 'soundfont'"
-            ) from None
-        self.fluidsynth = fluidsynth
-        self.name = str(path)
+            cure = "install Debian's libfluidsynth3 and the extra 'soundfont'"
+            raise InputError(f"a SoundFont needs fluidsynth ({error}); {cure}") from None
+        self.fluidsynth, self.name = fluidsynth, str(path)
         self.voices: dict[tuple[int, int, int], np.ndarray] = {}
         self.holder = self._open()  # as long as one synthesizer is open, others share its samples
 
     def _open(self, polyphony: int = 16):
-        """Return a new synthesizer with the font loaded: no reverb, no chorus."""
         settings = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": polyphony}
         synth = self.fluidsynth.Synth(gain=0.5, samplerate=float(SAMPLE_RATE), **settings)
         synth.setting("synth.min-note-length", 0)
@@ -63,47 +57,38 @@ class SoundFont:
         return sum_voices(voices, max((start + len(sound) for start, sound in voices), default=0))
 
     def perform(self, notes: Iterable[Note]) -> np.ndarray:
-        """Return the sound of the notes as fluidsynth plays a MIDI file, float32 (samples,).
-
-        One synthesizer plays all notes, and every event waits for the next block.
-        """
+        """Return the sound of the notes as fluidsynth plays a MIDI file, in one synthesizer, float32 (samples,)."""
         events = [(samples_of(n)[0], 1, n.pitch, n.velocity) for n in notes]
         events += [(sum(samples_of(n)), 0, n.pitch, 0) for n in notes]
-        synth, blocks, done = self._open(polyphony=256), [], 0
-        try:
-            for at, on, pitch, velocity in sorted(events):
-                due = -(-at // BLOCK)
-                blocks.append(self._write(synth, due - done))
-                done = due
-                synth.noteon(0, pitch, velocity) if on else synth.noteoff(0, pitch)
-            blocks.append(self._write(synth, SAMPLE_RATE // BLOCK))
-        finally:
-            synth.delete()
-        return np.concatenate(blocks)
+        return self._played(sorted(events), [SAMPLE_RATE // BLOCK], polyphony=256)
 
     def _voice(self, pitch: int, velocity: int, held: int) -> np.ndarray:
-        """Return one note's sound, float32 (samples,), by a synthesizer of its own.
-
-        A fluidsynth voice that is used again keeps the state of its filter: the same note would differ by -40 dB.
-        """
+        # by a new synthesizer: a voice that plays again keeps its filter's state, and the note differs by -40 dB
         key = (pitch, velocity, held)
         if key not in self.voices:
-            synth = self._open()
-            try:
-                synth.noteon(0, pitch, velocity)
-                blocks = [self._write(synth, held // BLOCK)]
-                synth.noteoff(0, pitch)
-                for _ in range(int(LONGEST_TAIL * 10)):
-                    blocks.append(self._write(synth, SAMPLE_RATE // 10 // BLOCK))
-                    if np.abs(blocks[-1]).max() < SILENCE:
-                        break
-            finally:
-                synth.delete()
-            self.voices[key] = np.concatenate(blocks)
+            events = [(0, 1, pitch, velocity), (held, 0, pitch, 0)]
+            self.voices[key] = self._played(events, [SAMPLE_RATE // 10 // BLOCK] * int(LONGEST_TAIL * 10))
         return self.voices[key]
 
+    def _played(self, events: Iterable[tuple], tail: Iterable[int], polyphony: int = 16) -> np.ndarray:
+        """Return the sound of events (sample, on, pitch, velocity), then blocks of the tail until it is silent."""
+        synth, sounds, done = self._open(polyphony), [], 0
+        try:
+            for at, on, pitch, velocity in events:
+                due = -(-at // BLOCK)
+                sounds.append(self._write(synth, due - done))
+                done = due
+                synth.noteon(0, pitch, velocity) if on else synth.noteoff(0, pitch)
+            for blocks in tail:
+                sounds.append(self._write(synth, blocks))
+                if np.abs(sounds[-1]).max() < SILENCE:
+                    break
+        finally:
+            synth.delete()
+        return np.concatenate(sounds)
+
     def _write(self, synth, blocks: int) -> np.ndarray:
-        """Return the left channel of the next `blocks` blocks, float32 (pyfluidsynth itself only has 16 bits)."""
+        """Return the left channel of the next `blocks` blocks, float32 (pyfluidsynth only has 16 bits)."""
         left, right = np.zeros((2, blocks * BLOCK), np.float32)
         pointers = [c.ctypes.data_as(ctypes.c_void_p) for c in (left, right)]
         write = self.fluidsynth._fl.fluid_synth_write_float

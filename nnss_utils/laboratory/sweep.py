@@ -1,8 +1,6 @@
-"""A sweep: experiments spread over worker processes by Dask, one core each (notebooks 03, 04, 07).
-
-Kept results are not made again, so an interrupted sweep continues. Workers are local processes, or those of a Dask
-scheduler on other machines, given by its address.
-"""
+"""A sweep: experiments spread over worker processes by Dask, one core each (notebooks 03, 04, 07). Kept results are not
+made again, so an interrupted sweep continues. Workers are local processes, or those of a Dask scheduler on other
+machines, given by its address."""
 
 import logging
 import os
@@ -10,44 +8,37 @@ import time
 from collections.abc import Sequence
 
 import dask
-from distributed import Client, LocalCluster, as_completed, get_worker
+from distributed import Client, as_completed, get_worker
 
 from nnss_utils.errors import InputError, check_number, progress_bar
-from nnss_utils.laboratory.experiment import REGISTRIES, Experiment, kept_result, own_functions, run_experiment
+from nnss_utils.laboratory.experiment import REGISTRIES, Experiment, kept_result, own_entries, run_experiment
 
 TOPIC = "seconds trained"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {remaining} left{postfix}"
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 # of each worker: one core, whatever the machine has, so that rows don't disturb each other
-ENVIRONMENT = {
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
+ENVIRONMENT = {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def run_all(experiments: Sequence[Experiment], workers: int = 0, scheduler: str = "") -> dict[str, dict]:
-    """Return the results of experiments by row, kept or made now; a bar shows the training that is left.
-
-    workers: processes, 0 for one a core; scheduler: address of a Dask scheduler whose workers are used instead.
-    Raises `InputError` where no scheduler answers.
-    """
+    """Return the results of experiments by row, kept or made now; a bar shows the training that is left. workers:
+    processes, 0 for one a core; scheduler: address of a Dask scheduler whose workers train instead. Raises `InputError`
+    where no scheduler answers."""
     check_number("workers", workers, 0, 1024, integer=True)
     results = {experiment.row: kept_result(experiment) for experiment in experiments}
     missing = [experiment for experiment in experiments if results[experiment.row] is None]
     if missing:
-        if scheduler:
-            with _client(scheduler) as client:
-                results |= _run(missing, client)
-        else:
-            count = min(workers or os.cpu_count() or 1, len(missing))
-            with _cluster(count) as cluster, Client(cluster) as client:
-                results |= _run(missing, client)
+        with _client(scheduler, min(workers or os.cpu_count() or 1, len(missing))) as client:
+            results |= _run(missing, client)
     return results
 
 
-def _client(scheduler: str) -> Client:
-    """Return a client of a Dask scheduler; raises `InputError` if none answers there."""
+def _client(scheduler: str, workers: int) -> Client:
+    """Return a client of a Dask scheduler, or of worker processes that only this machine reaches."""
+    if not scheduler:
+        with dask.config.set({"distributed.nanny.pre-spawn-environ": ENVIRONMENT}):
+            return Client(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
+                          memory_limit=0, silence_logs=logging.ERROR)  # fmt: skip
     try:
         return Client(scheduler, timeout=5)
     except (OSError, ValueError) as error:
@@ -55,21 +46,7 @@ def _client(scheduler: str) -> Client:
         raise InputError(f'no Dask scheduler at {scheduler!r} ({reason}); start one, or leave scheduler=""') from None
 
 
-def _cluster(workers: int) -> LocalCluster:
-    """Return worker processes on this machine, reachable from it alone."""
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": ENVIRONMENT}):
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            silence_logs=logging.ERROR,
-        )
-
-
 def _run(experiments: Sequence[Experiment], client: Client) -> dict[str, dict]:
-    """Run experiments on a client's workers and return their results by row."""
     results, trained = {}, {}
     total = sum(experiment.settings.training.seconds for experiment in experiments)
     with progress_bar(total=round(total), desc=f"{len(experiments)} rows", unit="s", bar_format=BAR) as bar:
@@ -81,21 +58,11 @@ def _run(experiments: Sequence[Experiment], client: Client) -> dict[str, dict]:
             bar.set_postfix_str(f"{len(results)} done, now {message['row']}", refresh=True)
 
         client.subscribe_topic(TOPIC, show)
-        work = [(experiment, _entries(experiment)) for experiment in experiments]
-        futures = [client.submit(_work, *arguments, pure=False, retries=1) for arguments in work]
+        futures = [client.submit(_work, e, own_entries(e.settings), pure=False, retries=1) for e in experiments]
         for _, result in as_completed(futures, with_results=True):
             results[result["row"]] = result
         client.unsubscribe_topic(TOPIC)
     return results
-
-
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {remaining} left{postfix}"
-
-
-def _entries(experiment: Experiment) -> list[tuple]:
-    """Return the user's own registry entries that a worker needs: (registry, name, entry)."""
-    names = [(kind, name) for kind, name, _ in own_functions(experiment.settings)]
-    return [(kind, name, REGISTRIES[kind][name]) for kind, name in names]
 
 
 def _work(experiment: Experiment, entries: list[tuple]) -> dict:

@@ -1,53 +1,35 @@
-"""`make bench`: training and synthesis against hardware limits, in under ten minutes (notebook 11_speed).
-
-Every part runs in its own process, one after the other; `python -m nnss_utils.maintenance.benchmarks PART ...` measures
-only the named parts again. Results: data/results/benchmark.json and img/benchmark.png.
-"""
+"""`make bench`: training and synthesis against hardware limits, in under ten minutes (notebook 11_speed). Every part
+runs in its own process, one after the other; `python -m nnss_utils.maintenance.benchmarks PART ...` measures only the
+named parts again. Results: data/results/benchmark.json and img/benchmark.png."""
 
 import contextlib
-import json
+import importlib
 import os
 import platform
-import subprocess
-import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 
-from nnss_utils.errors import InputError, progress_bar
+from nnss_utils.errors import InputError, exit_with, progress_bar
 from nnss_utils.evaluation.tables import markdown_table
-from nnss_utils.paths import IMAGES, RESULTS, ROOT, read_json, relative, write_json
+from nnss_utils.paths import IMAGES, RESULTS, read_json, relative, write_json
 from nnss_utils.provenance import commit, versions
 
 RESULT = RESULTS / "benchmark.json"
 PICTURE = IMAGES / "benchmark.png"
 
 # part -> (module, function, arguments) that its process calls
-PARTS: dict[str, tuple[str, str, object]] = {
+PARTS: dict[str, tuple[str, str, tuple]] = {
     "lstm_256": ("bench_training", "lstm", (256, 128)),
     "lstm_1000": ("bench_training", "lstm", (1000, 64)),
-    "mask_keyed": ("bench_training", "network", ("mask_keyed",)),
-    "mask_dense": ("bench_training", "network", ("mask_dense",)),
-    "length_300": ("bench_training", "length", (300,)),
-    "length_3600": ("bench_training", "length", (3600,)),
-    "length_21600": ("bench_training", "length", (21600,)),
-    "streaming_1": ("bench_training", "streaming", (1,)),
-    "streaming_8": ("bench_training", "streaming", (8,)),
+    **{name: ("bench_training", "network", (name,)) for name in ("mask_keyed", "mask_dense")},
+    **{f"length_{seconds}": ("bench_training", "length", (seconds,)) for seconds in (300, 3600, 21600)},
+    **{f"streaming_{oversampling}": ("bench_training", "streaming", (oversampling,)) for oversampling in (1, 8)},
     "speed": ("bench_synthesis", "speed", ()),
-    "memory_300": ("bench_synthesis", "memory", (300,)),
-    "memory_3600": ("bench_synthesis", "memory", (3600,)),
-    "cost": ("bench_synthesis", "cost", ()),
-    "one_note": ("bench_synthesis", "one_note", ()),
-    "cold_start": ("bench_synthesis", "cold_start", ()),
-    "tried": ("bench_synthesis", "tried", ()),
+    **{f"memory_{seconds}": ("bench_synthesis", "memory", (seconds,)) for seconds in (300, 3600)},
+    **{name: ("bench_synthesis", name, ()) for name in ("cost", "one_note", "cold_start", "tried")},
 }
-
-_CHILD = """
-import json, sys
-module, function, arguments = json.loads(sys.argv[1])
-result = getattr(__import__("nnss_utils.maintenance." + module, fromlist=[function]), function)(*arguments)
-print("RESULT " + json.dumps(result))
-"""
 
 
 def main(names: list[str]) -> None:
@@ -56,8 +38,7 @@ def main(names: list[str]) -> None:
     if unknown:
         raise InputError(f"benchmark has no part {', '.join(sorted(unknown))}; its parts are {', '.join(PARTS)}")
     before = read_json(RESULT) if names and RESULT.is_file() else {"parts": {}}
-    parts = before["parts"]
-    begun, failures = time.monotonic(), []
+    parts, begun, failures = before["parts"], time.monotonic(), []
     with progress_bar(names or list(PARTS), desc="benchmark", unit="part") as bar:
         for name in bar:
             bar.set_postfix_str(name)
@@ -66,13 +47,8 @@ def main(names: list[str]) -> None:
             except InputError as failure:  # the other parts still count
                 failures.append(str(failure))
     minutes = round((time.monotonic() - begun) / 60, 1)
-    result = {
-        "machine": machine(),
-        "minutes": before.get("minutes", minutes),  # of a whole run
-        "parts": parts,
-        "versions": versions(),
-        "commit": commit(),
-    }
+    result = {"machine": machine(), "minutes": before.get("minutes", minutes), "parts": parts}  # minutes of a whole run
+    result |= {"versions": versions(), "commit": commit()}
     print(table(result))
     if failures:
         raise InputError("; ".join(failures))
@@ -85,19 +61,18 @@ def main(names: list[str]) -> None:
 
 
 def measure(name: str) -> dict:
-    """Return the result of a part, measured in its own process."""
+    """Return the result of a part, measured in its own process; raises `InputError` if the part fails."""
     module, function, arguments = PARTS[name]
-    if name == "cold_start":
-        arguments = (time.time(),)
-    command = [sys.executable, "-c", _CHILD, json.dumps([module, function, arguments])]
-    run = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    )
-    lines = [line for line in run.stdout.splitlines() if line.startswith("RESULT ")]
-    if run.returncode or not lines:
-        reason = (run.stderr.strip().splitlines() or ["no result"])[-1]
-        raise InputError(f"the part {name} of the benchmark failed: {reason}")
-    return json.loads(lines[-1].removeprefix("RESULT "))
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        try:
+            return pool.submit(call, module, function, (time.time(),) if name == "cold_start" else arguments).result()
+        except Exception as error:
+            raise InputError(f"the part {name} of the benchmark failed: {type(error).__name__}: {error}") from error
+
+
+def call(module: str, function: str, arguments: tuple) -> dict:
+    """Call a function of this room by the names of its module and its own, in the part's process."""
+    return getattr(importlib.import_module(f"nnss_utils.maintenance.{module}"), function)(*arguments)
 
 
 def machine() -> dict:
@@ -111,69 +86,62 @@ def machine() -> dict:
 
 def table(result: dict) -> str:
     """Return a benchmark's numbers as a Markdown table; rows of missing parts and numbers are left out."""
-    parts, rows = {name: SimpleNamespace(**part) for name, part in result["parts"].items()}, []
+    parts, rows = result["parts"], []
     for needed, text, template, aim in _ROWS:
-        with contextlib.suppress(KeyError, AttributeError):
+        with contextlib.suppress(KeyError):
             rows.append([text, template.format(*(parts[name] for name in needed.split())), aim])
-    if "tried" in parts:
-        rows += [
-            [f"forward pass: {way}", f"{ms:.1f} ms for 1000 frames", ""] for way, ms in vars(parts["tried"]).items()
-        ]
+    tried = parts.get("tried", {})
+    rows += [[f"forward pass: {way}", f"{ms:.1f} ms for 1000 frames", ""] for way, ms in tried.items()]
     return markdown_table(("", "measured", "aim"), rows)
 
 
 def _lstm_rows(units: int, ratio: str, share: str) -> list[tuple[str, str, str, str]]:
     part, name = f"lstm_{units}", f"double BLSTM of {units}, training"
-    speeds = "{0.ratio:.2f} times ({0.frames_s:.0f} and {0.keras_frames_s:.0f} frames/s)"
+    speeds = "{0[ratio]:.2f} times ({0[frames_s]:.0f} and {0[keras_frames_s]:.0f} frames/s)"
     return [
         (part, f"{name}: over Keras' own", speeds, ratio),
-        (part, f"{name}: of the matrix product's ceiling", "{0.share:.0%}", share),
+        (part, f"{name}: of the matrix product's ceiling", "{0[share]:.0%}", share),
         (part, f"{name}: largest difference of outputs, of gradients (relative)",
-         "{0.output_difference:.1e}, {0.gradient_difference:.1e}", "1e-5"),
+         "{0[output_difference]:.1e}, {0[gradient_difference]:.1e}", "1e-5"),
     ]  # fmt: skip
 
 
-def _network_rows(part: str, name: str) -> list[tuple[str, str, str, str]]:
-    return [
-        (part, f"{name}: a step alone, with its batches made", "{0.step:.3f}, {0.piped:.3f} s", ""),
-        (part, f"{name}: of the matrix product's ceiling", "{0.share:.0%} ({0.gflops:.0f} GFLOP/s)", "65%"),
-        (part, f"{name}: least memory moved, of the copy's ceiling", "{0.copy_share:.0%} ({0.moved_mb:.0f} MB)", ""),
-        (part, f"{name}: the pipeline's share of a step", "{0.pipeline_share:.0%}", "10%"),
-    ]
-
-
+_NETWORKS = {"mask_keyed": "default network (mask_keyed)", "mask_dense": "mask_dense"}
+_NETWORK_ROWS = (
+    ("a step alone, with its batches made", "{0[step]:.3f}, {0[piped]:.3f} s", ""),
+    ("of the matrix product's ceiling", "{0[share]:.0%} ({0[gflops]:.0f} GFLOP/s)", "65%"),
+    ("least memory moved, of the copy's ceiling", "{0[copy_share]:.0%} ({0[moved_mb]:.0f} MB)", ""),
+    ("the pipeline's share of a step", "{0[pipeline_share]:.0%}", "10%"),
+)
 _LENGTHS = "length_300 length_3600 length_21600"
-_STREAM = "{0.frames_s:.0f} frames/s, {0.disk_mb:.1f} MB to disk, {0.peak_mb:.0f} MB memory"
-_NOTE = "{0.median_ms:.0f} ms (worst {0.worst_ms:.0f}, from the cache {0.remembered_ms:.1f})"
+_STREAM = "{0[frames_s]:.0f} frames/s, {0[disk_mb]:.1f} MB to disk, {0[peak_mb]:.0f} MB memory"
+_NOTE = "{0[median_ms]:.0f} ms (worst {0[worst_ms]:.0f}, from the cache {0[remembered_ms]:.1f})"
 _START = (
-    "{0.total:.1f} s (imports {0.stages[imports]:.1f}, model file {0.stages[model file]:.1f}, compiling and the first "
-    "note {0.stages[compiling and the first note]:.1f}, ten seconds of sound {0.stages[ten seconds of sound]:.1f})"
+    "{0[total]:.1f} s (imports {0[stages][imports]:.1f}, model file {0[stages][model file]:.1f}, "
+    "compiling and the first note {0[stages][compiling and the first note]:.1f}, "
+    "ten seconds of sound {0[stages][ten seconds of sound]:.1f})"
 )
 # parts (0, 1, ... in the template), quantity, template, aim
 _ROWS: list[tuple[str, str, str, str]] = [
-    ("lstm_256", "ceiling: float32 matrix product", "{0.product_gflops:.0f} GFLOP/s", ""),
-    ("lstm_256", "ceiling: memory copy (read and written)", "{0.copy_gb_s:.1f} GB/s", ""),
-    ("lstm_256", "ceiling: real FFTs of 2048, one thread", "{0.kffts:.0f} thousand a second", ""),
+    ("lstm_256", "ceiling: float32 matrix product", "{0[product_gflops]:.0f} GFLOP/s", ""),
+    ("lstm_256", "ceiling: memory copy (read and written)", "{0[copy_gb_s]:.1f} GB/s", ""),
+    ("lstm_256", "ceiling: real FFTs of 2048, one thread", "{0[kffts]:.0f} thousand a second", ""),
     *_lstm_rows(256, "1.8 times", "70%"),
     *_lstm_rows(1000, "1.7 times", "80%"),
-    *_network_rows("mask_keyed", "default network (mask_keyed)"),
-    *_network_rows("mask_dense", "mask_dense"),
-    (_LENGTHS, "training on 5, 60, 360 minutes: a step", "{0.step:.3f}, {1.step:.3f}, {2.step:.3f} s", "equal"),
-    (_LENGTHS, "... peak memory", "{0.peak_mb:.0f}, {1.peak_mb:.0f}, {2.peak_mb:.0f} MB", "equal"),
-    ("length_3600", "... start-up with an hour (imports and compilation apart)", "{0.start_up:.1f} s", "5 s"),
+    *((part, f"{name}: {text}", *cells) for part, name in _NETWORKS.items() for text, *cells in _NETWORK_ROWS),
+    (_LENGTHS, "training on 5, 60, 360 minutes: a step", "{0[step]:.3f}, {1[step]:.3f}, {2[step]:.3f} s", "equal"),
+    (_LENGTHS, "... peak memory", "{0[peak_mb]:.0f}, {1[peak_mb]:.0f}, {2[peak_mb]:.0f} MB", "equal"),
+    ("length_3600", "... start-up with an hour (imports and compilation apart)", "{0[start_up]:.1f} s", "5 s"),
     ("streaming_1", "the author's network, frame_step 1", _STREAM, "no disk"),
     ("streaming_8", "the author's network, frame_step 1, 8 times oversampled", _STREAM, "no disk"),
-    ("speed", "the Bach prelude by the shipped model", "{0.network:.0f} times real time", "20 times"),
-    ("speed", "... by fluidsynth", "{0.fluidsynth:.0f} times real time", "at most 4 times faster"),
+    ("speed", "the Bach prelude by the shipped model", "{0[network]:.0f} times real time", "20 times"),
+    ("speed", "... by fluidsynth", "{0[fluidsynth]:.0f} times real time", "at most 4 times faster"),
     ("memory_300 memory_3600", "peak memory of rendering 5 and 60 minutes",
-     "{0.peak_mb:.0f}, {1.peak_mb:.0f} MB", "1000 MB, equal"),
+     "{0[peak_mb]:.0f}, {1[peak_mb]:.0f} MB", "1000 MB, equal"),
     ("one_note", "one played note of a second (warmed up)", _NOTE, "50 ms"),
     ("cold_start", "cold start to ten seconds of sound", _START, "12 s"),
 ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    exit_with(main)

@@ -1,22 +1,21 @@
 """`make run`: from a bare machine to Bach by a network, by the notebooks 01, 05 and 06 where they are not up to date.
-
-`make run PRETRAINED=1` uses the shipped model and runs 06 alone; `MIDI=PATH` renders a file of the user's instead of
-the project's scores. A notebook is up to date if its source, the code, its parameters and the files it reads are the
-same as at its last run, and the files that it wrote exist.
-"""
+`make run PRETRAINED=1` uses the shipped model and runs 06 alone; `MIDI=PATH` renders a file instead of the project's
+scores. A notebook is up to date if its source, the code, its parameters and the files it reads are the same as at its
+last run, and the files that it wrote exist."""
 
 import argparse
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnss_utils.errors import InputError
+from nnss_utils.errors import InputError, exit_with
 from nnss_utils.evaluation.piece import piece_name, print_report, result_file
 from nnss_utils.model.model_file import PRETRAINED, run_file
-from nnss_utils.paths import RENDERS, RESULTS, ROOT, RUNS, read_json, relative, write_json
+from nnss_utils.paths import HOME, RENDERS, RESULTS, ROOT, RUNS, read_json, relative, write_json
 from nnss_utils.scores import SCORES
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -30,7 +29,7 @@ class Step:
 
     notebook: str
     output: str
-    parameters: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
 
@@ -50,9 +49,8 @@ class Step:
 
     def is_up_to_date(self) -> bool:
         """Return whether nothing has changed since the last run and its files exist."""
-        if not self.stamp.is_file() or not all(path.is_file() for path in self.writes):
-            return False
-        return read_json(self.stamp).get("digest") == self.digest
+        there = all(path.is_file() for path in (self.stamp, *self.writes))
+        return there and read_json(self.stamp).get("digest") == self.digest
 
     def run(self) -> None:
         """Run the notebook by papermill unless it is up to date; raises `InputError` if it fails."""
@@ -62,32 +60,34 @@ class Step:
             return
         OUTPUT.mkdir(parents=True, exist_ok=True)
         words = [word for name, value in self.parameters for word in ("-p", name, value)]
-        print(f"$ papermill {self.notebook}.ipynb {relative(made)} {' '.join(words)}".rstrip(), flush=True)
-        papermill = str(Path(sys.executable).parent / "papermill")
-        done = subprocess.run([papermill, f"{self.notebook}.ipynb", str(made), *words], cwd=NOTEBOOKS)
-        if done.returncode:
-            raise InputError(f"notebook {self.notebook} failed (its error is above); its output is {relative(made)}")
+        run_command("papermill", f"{self.notebook}.ipynb", str(made), *words, folder=NOTEBOOKS)
         write_json(self.stamp, {"digest": self.digest})
 
 
+def run_command(*command: str, folder: Path = ROOT, home: Path = HOME) -> None:
+    """Run a command of this Python's environment, its files under `home`; raises `InputError` if it fails."""
+    print(f"$ {' '.join(command)}", flush=True)
+    program = str(Path(sys.executable).parent / command[0])
+    done = subprocess.run([program, *command[1:]], cwd=folder, env=os.environ | {"NNSS_HOME": str(home)})
+    if done.returncode:
+        raise InputError(f"{' '.join(command)} ended with {done.returncode}; its output is above")
+
+
 def steps(midis: Sequence[str], pretrained: bool) -> list[Step]:
-    """Return the steps from nothing to the rendered pieces."""
+    """Return the steps to the rendered pieces: pair and training, unless `pretrained`, and a rendering of each."""
     model, file = (PRETRAINED.stem, PRETRAINED) if pretrained else (MODEL, run_file(MODEL))
-    pair = RENDERS / "pair"
-    first = [
-        Step("01_codification", "01_codification", writes=(pair / "scale.mid", pair / "scale.wav")),
-        Step("05_train", "05_train", writes=(file, RUNS / MODEL / "training.json", RUNS / MODEL / "loss.png")),
-    ]
-    return [*([] if pretrained else first), *(_rendering(midi, model, file) for midi in midis)]
-
-
-def _rendering(midi: str, model: str, file: Path) -> Step:
-    """Return the step that renders and measures a piece."""
-    name = piece_name(midi)
-    folder = RENDERS / name
-    written = *(folder / f"{kind}.wav" for kind in ("prediction", "target")), folder / "spectrograms.png"
-    parameters = (("midi", midi if midi in SCORES else str(Path(midi).resolve())), ("model", model), ("name", name))
-    return Step("06_evaluation", f"06_{name}", parameters, (file, Path(midi)), (*written, result_file(name)))
+    made = []
+    for midi in midis:
+        name = piece_name(midi)
+        sounds = (RENDERS / name / kind for kind in ("prediction.wav", "target.wav", "spectrograms.png"))
+        path = midi if midi in SCORES else str(Path(midi).resolve())
+        parameters = (("midi", path), ("model", model), ("name", name))
+        made.append(Step("06_evaluation", f"06_{name}", parameters, (file, Path(midi)), (*sounds, result_file(name))))
+    if pretrained:
+        return made
+    pair, run = (RENDERS / "pair" / "scale.mid", RENDERS / "pair" / "scale.wav"), RUNS / MODEL
+    training = Step("05_train", "05_train", writes=(file, run / "training.json", run / "loss.png"))
+    return [Step("01_codification", "01_codification", writes=pair), training, *made]
 
 
 def main(arguments: list[str]) -> None:
@@ -110,9 +110,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    exit_with(main)

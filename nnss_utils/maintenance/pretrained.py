@@ -1,19 +1,16 @@
-"""The shipped model, data/models/steinway.keras, made by `python -m nnss_utils.maintenance.pretrained [MIDI ...]`.
-
-It is notebook 05's default network, trained for longer; the file records how it was made and what it reaches on the
-project's scores and the given MIDI files.
-"""
+"""The shipped model, data/models/steinway.keras, made by `python -m nnss_utils.maintenance.pretrained [MIDI ...]`. It
+is notebook 05's default network, trained for longer; the file records how it was made and what it reaches on the
+project's scores and the given MIDI files."""
 
 import dataclasses
 import io
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
 import h5py
 
-from nnss_utils.errors import InputError
+from nnss_utils.errors import InputError, exit_with
 from nnss_utils.evaluation.test_set import measure_pieces
 from nnss_utils.instruments.pair import make_pair
 from nnss_utils.instruments.steinway import Steinway
@@ -26,6 +23,7 @@ from nnss_utils.training.train import is_trained, train
 STEPS, SECONDS, ECHO = 10000, 1800.0, 1  # there is time for a new batch in every step
 COMMAND = f"papermill 05_train.ipynb out.ipynb -p name steinway -p steps {STEPS} -p seconds {SECONDS:g} -p echo {ECHO}"
 LARGEST = 12e6  # bytes
+HALF = {"float32": "float16"}  # how arrays are stored
 
 
 def main(midis: list[str]) -> None:
@@ -33,8 +31,7 @@ def main(midis: list[str]) -> None:
     pair = make_pair(scale_sequence(), Steinway())
     settings = make_settings(name=PRETRAINED.stem, steps=STEPS, seconds=SECONDS, echo=ECHO)
     model = load_model(settings.name) if is_trained(settings, pair) else train(pair, settings)
-    made = {"command": COMMAND}
-    save_small_model(PRETRAINED, dataclasses.replace(model, training=model.training | made))
+    save_small_model(PRETRAINED, dataclasses.replace(model, training=model.training | {"command": COMMAND}))
     small = load_model(str(PRETRAINED))
     measures = measure_pieces(small, [*SCORES, *midis])["worst"]
     save_small_model(PRETRAINED, dataclasses.replace(small, training=small.training | {"measures": measures}))
@@ -45,14 +42,11 @@ def main(midis: list[str]) -> None:
 
 
 def save_small_model(path: Path, model: TrainedModel) -> Path:
-    """Write a model as `save_model` does, with float16 weights and everything compressed: a quarter of the size.
-
-    A float16 holds a weight to 1 part in 2000 (66 dB); loading turns it back into float32.
-    """
-    with tempfile.TemporaryDirectory() as folder:
+    """Write a model as `save_model` does, with float16 weights and everything compressed: a quarter of the size. A
+    float16 holds a weight to 1 part in 2000 (66 dB); loading turns it back into float32."""
+    with tempfile.TemporaryDirectory() as folder, atomic_write(path) as part:
         full = save_model(Path(folder) / path.name, model)
         with (
-            atomic_write(path) as part,
             zipfile.ZipFile(full) as source,
             zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as small,
         ):
@@ -63,7 +57,6 @@ def save_small_model(path: Path, model: TrainedModel) -> Path:
 
 
 def _half_precision(weights: bytes) -> bytes:
-    """Return an HDF5 file's bytes with every float32 dataset as float16."""
     out = io.BytesIO()
     with h5py.File(io.BytesIO(weights), "r") as source, h5py.File(out, "w") as small:
 
@@ -71,9 +64,8 @@ def _half_precision(weights: bytes) -> bytes:
             if isinstance(item, h5py.Group):
                 made = small.require_group(name)
             else:
-                made = small.create_dataset(
-                    name, data=item[()].astype("float16" if item.dtype == "float32" else item.dtype)
-                )
+                stored = item[()].astype(HALF.get(str(item.dtype), item.dtype))  # NumPy rounds, HDF5 truncates
+                made = small.create_dataset(name, data=stored)
             made.attrs.update(item.attrs)
 
         source.visititems(copy)
@@ -82,7 +74,4 @@ def _half_precision(weights: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    exit_with(main)

@@ -1,8 +1,7 @@
-"""The tables of data/results/README.md, made from committed JSON by `python -m nnss_utils.maintenance.tables`.
+"""`python -m nnss_utils.maintenance.tables`: write the tables of data/results/README.md from committed JSON.
+evaluation.test_set makes the JSON of results and models, notebook 07_claims of claims, and `make bench` of speed."""
 
-The JSON is made by `python -m nnss_utils.evaluation.test_set MODEL MIDI ...` (results, models), notebook 07_claims
-(claims) and `make bench` (speed).
-"""
+from collections.abc import Callable
 
 from nnss_utils.evaluation.test_set import bands_table, kept_measures, pieces_table, worst_table
 from nnss_utils.laboratory.claims import claims_table
@@ -30,26 +29,23 @@ def speed_table(result: dict) -> str:
     return benchmarks.table(result | {"parts": {name: p for name, p in result["parts"].items() if name != "tried"}})
 
 
+# name -> (what reads its committed JSON, what shows JSON as a table)
+TABLES: dict[str, tuple[Callable[[], dict], Callable[[dict], str]]] = {
+    "results": (lambda: kept_measures()[PRETRAINED.stem], results_table),
+    "models": (kept_measures, worst_table),
+    "claims": (lambda: read_json(CLAIMS), lambda content: claims_table(content["claims"], short=True)),
+    "speed": (lambda: read_json(SPEED), speed_table),
+}
+
+
 def tables() -> dict[tuple[str, str], str]:
     """Return the tables by the marks between which they stand."""
-    made = {
-        "results": results_table(kept_measures()[PRETRAINED.stem]),
-        "models": worst_table(kept_measures()),
-        "claims": claims_table(read_json(CLAIMS)["claims"], short=True),
-        "speed": speed_table(read_json(SPEED)),
-    }
-    return {(f"<!-- {name} -->", f"<!-- end of {name} -->"): table for name, table in made.items()}
-
-
-def update_tables() -> None:
-    """Put each table between its marks in TABLES_FILE."""
-    text = TABLES_FILE.read_text()
-    for (start, end), table in tables().items():
-        before, after = text[: text.index(start) + len(start)], text[text.index(end) :]
-        text = f"{before}\n{table}\n{after}"
-    with atomic_write(TABLES_FILE) as part:
-        part.write_text(text)
+    return {(f"<!-- {name} -->", f"<!-- end of {name} -->"): show(read()) for name, (read, show) in TABLES.items()}
 
 
 if __name__ == "__main__":
-    update_tables()
+    text = TABLES_FILE.read_text()
+    for (start, end), table in tables().items():
+        text = f"{text.split(start)[0]}{start}\n{table}\n{end}{text.split(end)[1]}"
+    with atomic_write(TABLES_FILE) as part:
+        part.write_text(text)

@@ -1,14 +1,14 @@
 """Losses: target first, prediction second, one number out (notebook 07_claims compares them).
 
-Add one of your own to LOSSES or SOUND_LOSSES before you use its name, in a notebook's cell for example:
+To add yours, write before you use its name, in a notebook's cell for example:
 
-    from nnss_utils.model.losses import LOSSES
     LOSSES["cubic"] = lambda target, prediction: ops.mean(ops.abs(target - prediction) ** 3)
 """
 
 from collections.abc import Callable
 
 from nnss_utils.model.backend import ops
+from nnss_utils.model.pairs import magnitude
 
 FFT_SIZES = (2048, 1024, 512, 256, 128, 64)  # samples, DDSP's
 LEAST_MAGNITUDE = 1e-5  # added before logarithms
@@ -24,37 +24,22 @@ def mae(target, prediction):
     return ops.mean(ops.abs(target - prediction))
 
 
-def magnitude(pairs):
-    """Return the magnitude (...) of pairs (..., 2), its gradient finite at 0."""
-    return ops.sqrt(ops.sum(ops.square(pairs), axis=-1) + 1e-12)
-
-
 def complex_magnitude(target, prediction):
-    """Return 0.7 MSE + 0.3 MSE of magnitudes, so that phase errors don't make the prediction quieter.
-
-    Source: the power-compressed loss of speech enhancement (Braun and Tashev 2021).
-    """
+    """Return 0.7 MSE + 0.3 MSE of magnitudes: phase errors make the prediction less quiet (Braun and Tashev 2021)."""
     difference = magnitude(target) - magnitude(prediction)
     return 0.7 * mse(target, prediction) + 0.3 * ops.mean(ops.square(difference)) / 2
 
 
 def multi_scale(target, prediction):
-    """Return the multi-scale spectral loss of sounds (examples, samples): L1 of magnitudes plus L1 of logarithms.
-
-    FFT sizes 2048 to 64, 75 % overlap, as in DDSP (Engel et al. 2020); it ignores phase.
-    """
+    """Return the multi-scale spectral loss of sounds (examples, samples), which ignores phase (Engel et al. 2020). L1
+    of STFT magnitudes plus L1 of their logarithms; Hann windows of FFT_SIZES with 75 % overlap."""
     total = 0.0
     for size in FFT_SIZES:
-        y, p = (short_time_magnitude(sound, size) for sound in (target, prediction))
+        spectra = (ops.stft(sound, size, size // 4, size, "hann", center=False) for sound in (target, prediction))
+        y, p = (ops.sqrt(ops.square(real) + ops.square(imaginary) + 1e-14) for real, imaginary in spectra)
         total += ops.mean(ops.abs(y - p))
         total += ops.mean(ops.abs(ops.log(y + LEAST_MAGNITUDE) - ops.log(p + LEAST_MAGNITUDE)))
     return total
-
-
-def short_time_magnitude(sound, size: int):
-    """Return |STFT| (examples, frames, bins) of sounds (examples, samples): Hann windows of `size`, 75 % overlap."""
-    real, imaginary = ops.stft(sound, size, size // 4, size, window="hann", center=False)
-    return ops.sqrt(ops.square(real) + ops.square(imaginary) + 1e-14)
 
 
 # of normalized spectra, pairs (examples, frames, bins, 2) divided by the output scale

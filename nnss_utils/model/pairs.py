@@ -1,7 +1,5 @@
-"""Complex spectra as real pairs (..., 2) on Keras' backends, whose operations have no complex type.
-
-Each function is the counterpart of a NumPy one in dsp: normalization.normalize, .denormalize and stft.istft.
-"""
+"""Complex spectra as real pairs (..., 2) on Keras' backends, whose operations have no complex type. Each function is
+the counterpart of a NumPy one in dsp: normalization.normalize, .denormalize and stft.istft."""
 
 import numpy as np
 
@@ -21,29 +19,29 @@ def as_complex(pairs: np.ndarray) -> np.ndarray:
 
 
 def _multiply_by_power(pairs, exponent: float, floor: float, loudest: float):
-    """Return pairs times magnitude^exponent, the magnitude limited to floor..loudest: finite with its gradient."""
+    """Return pairs times magnitude^exponent; limits of floor..loudest keep the magnitude and its gradient finite."""
     energy = ops.clip(ops.sum(ops.square(pairs), axis=-1, keepdims=True), floor**2, loudest**2)
     return pairs * ops.exp(ops.log(energy) * (exponent / 2))  # twice as fast as a power
 
 
-def _magnitude(pairs):
-    """Return the magnitude (..., 1) of pairs (..., 2), never quite 0, finite with its gradient."""
-    return ops.sqrt(ops.sum(ops.square(pairs), axis=-1, keepdims=True) + 1e-24)
+def magnitude(pairs, least: float = 1e-12):
+    """Return the magnitude (...) of pairs (..., 2); `least`, added to its square, keeps the gradient finite at 0."""
+    return ops.sqrt(ops.sum(ops.square(pairs), axis=-1) + least)
 
 
 def normalize_pairs(pairs, power: float | str, floor: float = FLOOR):
     """Return |S|^p e^(j angle S) of pairs (..., 2), as normalization.normalize."""
     if power == LOGARITHM:
-        magnitude = _magnitude(pairs)
-        return pairs * (ops.log1p(magnitude / LOG_FLOOR) / LOG_RANGE / magnitude)
+        size = magnitude(pairs, 1e-24)[..., None]
+        return pairs * (ops.log1p(size / LOG_FLOOR) / LOG_RANGE / size)
     return pairs if power == 1 else _multiply_by_power(pairs, power - 1, floor, LOUDEST)
 
 
 def denormalize_pairs(pairs, power: float | str):
     """Return the pairs (..., 2) that `normalize_pairs` normalized, as normalization.denormalize."""
     if power == LOGARITHM:
-        magnitude = _magnitude(pairs)
-        return pairs * (LOG_FLOOR * ops.expm1(LOG_RANGE * ops.minimum(magnitude, LOG_LOUDEST)) / magnitude)
+        size = magnitude(pairs, 1e-24)[..., None]
+        return pairs * (LOG_FLOOR * ops.expm1(LOG_RANGE * ops.minimum(size, LOG_LOUDEST)) / size)
     return pairs if power == 1 else _multiply_by_power(pairs, 1 / power - 1, FLOOR**power, LOUDEST**power)
 
 
@@ -64,11 +62,8 @@ def outer_product(coarse, fine, bins: int):
 
 
 def istft_pairs(pairs, spectral: Spectral, start=None):
-    """Return the sounds (examples, samples) of scaled spectra (examples, frames, bins, 2), differentiable.
-
-    As stft.istft without padding, at the oversampled rate. start: first samples (examples,) where the spectra are
-    heterodyned.
-    """
+    """Return the sounds (examples, samples) of scaled spectra (examples, frames, bins, 2), differentiable. As
+    stft.istft without padding, at the oversampled rate. start: first samples (examples,) of heterodyned spectra."""
     length, step, frames = spectral.frame_length, spectral.frame_step, pairs.shape[1]
     real, imaginary = pairs[..., 0], pairs[..., 1]
     if start is not None:

@@ -1,10 +1,8 @@
-"""The time since a note's start and end on a Gaussian basis: the features of a mask network (notebook 12).
-
-Bases are narrow at the event and wider away from it, so that a linear layer of them is a curve that moves fast in the
-attack and slowly in the sustain.
-"""
+"""The time since a note's start and end on a Gaussian basis: the features of a mask network (notebook 12). Bases widen
+away from the event: a linear layer of them is a curve, fast in the attack and slow in the sustain."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,33 +13,31 @@ WIDTH = 0.75  # standard deviation of a Gaussian, in distances between two
 
 @dataclass(frozen=True)
 class GaussianBasis:
-    """Gaussians over `low`..`high` seconds from an event, `finest` s apart at the event, then ever wider by `growth`.
-
-    Before and after that range the first and the last stay at 1.
-    """
+    """Gaussians `low`..`high` s from an event, first `finest` s apart, then wider by `growth`; 1 beyond both ends."""
 
     low: float
     high: float
     finest: float
     growth: float
 
-    @property
-    def count(self) -> int:
-        """Number of Gaussians."""
-        return len(self._centres())
-
     def _warped(self, seconds):
         """Return the time axis on which the Gaussians are 1 apart."""
         return np.sign(seconds) * np.log1p(self.growth * np.abs(seconds) / self.finest) / self.growth
 
-    def _centres(self) -> np.ndarray:
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """Places of the Gaussians on that axis (count,)."""
         return np.arange(np.floor(self._warped(self.low)), np.ceil(self._warped(self.high)) + 1)
+
+    @property
+    def count(self) -> int:
+        """Number of Gaussians."""
+        return len(self.centres)
 
     def __call__(self, seconds: np.ndarray) -> np.ndarray:
         """Return float32 (..., count) of times since the event in seconds (...), negative before it."""
-        centres = self._centres()
-        at = np.clip(self._warped(np.asarray(seconds, np.float64)), centres[0], centres[-1])[..., None]
-        return np.exp(-0.5 * np.square((at - centres) / WIDTH)).astype(np.float32)
+        at = np.clip(self._warped(np.asarray(seconds, np.float64)), self.centres[0], self.centres[-1])[..., None]
+        return np.exp(-0.5 * np.square((at - self.centres) / WIDTH)).astype(np.float32)
 
 
 SINCE_ON = GaussianBasis(low=-0.03, high=15.0, finest=0.008, growth=0.06)
@@ -50,11 +46,9 @@ FEATURES = SINCE_ON.count + SINCE_OFF.count + 1
 
 
 def note_features(since_on: np.ndarray, since_off: np.ndarray, velocity: np.ndarray, longest: float) -> np.ndarray:
-    """Return float32 (..., FEATURES): both events' bases and velocity / 127.
-
-    since_on and since_off are samples (...) from the event to the frame's middle; velocity broadcasts to them. A
-    note's time stands still `longest` seconds after its start, the longest time that training has seen.
-    """
+    """Return float32 (..., FEATURES): both events' bases and velocity / 127. since_on, since_off: samples (...) from
+    the event to the frame's middle; velocity broadcasts to them. A note's time stands still `longest` seconds after its
+    start, the longest that training has seen."""
     on = SINCE_ON(np.minimum(np.asarray(since_on) / SAMPLE_RATE, longest))
     off = SINCE_OFF(np.asarray(since_off) / SAMPLE_RATE)
     level = np.broadcast_to(np.float32(velocity) / 127, np.shape(since_on))[..., None]

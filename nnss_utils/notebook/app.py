@@ -1,7 +1,4 @@
-"""The page of notebook 10_play: model selector, piano, recorder, and a place to drop MIDI files.
-
-Long work (rendering a piece or a take) runs on its own thread, so that the piano keeps sounding.
-"""
+"""The page of notebook 10_play: model selector, piano, recorder, MIDI files; a thread renders while the piano plays."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -11,7 +8,6 @@ from pathlib import Path
 
 import ipywidgets
 import numpy as np
-from matplotlib.figure import Figure
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
@@ -21,16 +17,7 @@ from nnss_utils.instruments.load import can_play, grid_of, load_instrument
 from nnss_utils.instruments.wav import write_wav
 from nnss_utils.midi import Note, check_range, read_midi, write_midi
 from nnss_utils.model.model_file import find_model, load_model
-from nnss_utils.notebook import players, plots
-from nnss_utils.notebook.controls import (
-    MOST_SECONDS,
-    MidiDrop,
-    ModelSelector,
-    check_piece,
-    playable_models,
-    read_upload,
-    received,
-)
+from nnss_utils.notebook import controls, players, plots
 from nnss_utils.notebook.keyboard import Piano, Take
 from nnss_utils.paths import RENDERS, relative
 from nnss_utils.scores import read_notes
@@ -39,18 +26,16 @@ from nnss_utils.synthesis.voice import VoiceRenderer
 
 
 class Stopped(Exception):
-    """The visitor stopped the work, or started other work."""
+    """The visitor stops the work, or starts other work."""
 
 
 class App:
     """All parts of the page, each a widget to display: `menu`, `keys`, `recorder`, `pieces` and `compared`."""
 
     def __init__(self, model: str, velocity: int = 90, gain: float = 3.0, folder: Path = RENDERS) -> None:
-        """Make the page with the network called `model`; recordings are kept in folders of `folder`.
-
-        Raises `InputError` if there is no such network, or none that keys can play.
-        """
-        models = playable_models()
+        """Make the page with the network called `model`; recordings are kept in folders of `folder`. Raises
+        `InputError` if there is no such network, or none that keys can play."""
+        models = controls.playable_models()
         if model not in models:
             find_model(model)  # raises if there is none at all
             known = ", ".join(models) or "none"
@@ -58,13 +43,12 @@ class App:
         self.folder, self.gain = folder, gain
         self.renderer = _renderer(model)
         self.piano = Piano(self.renderer, velocity=velocity, gain=gain)
-        self.menu = ModelSelector(models, model, self.use)
+        self.menu = controls.ModelSelector(models, model, self.use)
         self.keys = _keys(self.piano)
-        self._make_recorder()
-        self._make_pieces()
+        self.recorder = self._recorder()
+        self.pieces = self._pieces()
         self._piece: tuple[str, Sequence[Note]] | None = None  # the one that is shown
-        self._work: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._work, self._stop = threading.Thread(), threading.Event()
 
     def use(self, model: str) -> None:
         """Play by another network from now on, and render the current piece with it."""
@@ -75,12 +59,12 @@ class App:
 
     # ---- the recorder
 
-    def _make_recorder(self) -> None:
+    def _recorder(self) -> ipywidgets.VBox:
         self.record = ipywidgets.ToggleButton(description="record", tooltip="record what is played")
         self.record_message = ipywidgets.HTML().add_class("nnss-record-message")
-        self.recorded = players.Comparison({}, self.gain, longest=MOST_SECONDS)
+        self.recorded = players.Comparison(gain=self.gain, longest=controls.MOST_SECONDS)
         self.record.observe(lambda change: self._start_take() if change["new"] else self._end_take(), names="value")
-        self.recorder = ipywidgets.VBox([ipywidgets.HBox([self.record, self.record_message]), self.recorded])
+        return ipywidgets.VBox([ipywidgets.HBox([self.record, self.record_message]), self.recorded])
 
     def _start_take(self) -> None:
         self.record.description, self.piano.take = "stop", Take()
@@ -96,54 +80,49 @@ class App:
             self.record_message.value = "nothing was played"
 
     def keep(self, notes: Sequence[Note], pedal: Sequence[tuple[float, float]] = ()) -> Path:
-        """Write what was played as played.mid and played.wav into a new folder, show both, return the folder.
-
-        The WAV is as loud as the page: the network's sound times `gain`, as float so that nothing is clipped.
-        """
+        """Write what was played as played.mid and played.wav into a new folder, show both, return the folder. The WAV
+        is as loud as the page: the network's sound times `gain`, as float so that nothing is clipped."""
         stamp = f"played_{datetime.now():%Y-%m-%d_%H-%M-%S}"
         folder = next(f for f in (self.folder / (stamp + f"-{n}" * (n > 1)) for n in range(1, 1000)) if not f.exists())
         midi = write_midi(folder / "played.mid", notes, pedal=pedal)
         heard = read_midi(midi)  # with what the pedal held
         self.record_message.value = f"rendering {len(heard)} notes ..."
-        check_piece(heard)
+        controls.check_piece(heard)
         sound = self._sound(heard)
         wav = write_wav(folder / "played.wav", sound * np.float32(self.gain), "float").path
         with self.recorded.hold_sync():
             self.recorded.show({"what you played": sound})
-            self.recorded.files = [
-                {"name": path.name, "type": kind, "data": path.read_bytes()}
-                for path, kind in ((midi, "audio/midi"), (wav, "audio/wav"))
-            ]
+            kinds = {midi: "audio/midi", wav: "audio/wav"}
+            self.recorded.files = [{"name": f.name, "type": kind, "data": f.read_bytes()} for f, kind in kinds.items()]
         self.record_message.value = f"{len(heard)} notes kept in {escape(relative(folder))}"
         return folder
 
     # ---- pieces
 
-    def _make_pieces(self) -> None:
-        self.drop = MidiDrop()
+    def _pieces(self) -> ipywidgets.VBox:
+        self.drop = controls.MidiDrop()
         self.progress = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0, layout={"width": "20em"})
         self.cancel = ipywidgets.Button(description="stop", disabled=True)
         self.piece_message = ipywidgets.HTML().add_class("nnss-piece-message")
         self.roll = ipywidgets.Image(format="png", layout={"max_width": "560px", "display": "none"})
-        self.roll.add_class("nnss-roll")
-        self.compared = players.Comparison({}, self.gain, longest=MOST_SECONDS)
+        self.compared = players.Comparison(gain=self.gain, longest=controls.MOST_SECONDS)
         self.drop.on_msg(self._dropped)
         self.cancel.on_click(lambda _: self._stop.set())
         bar = ipywidgets.HBox([self.progress, self.cancel, self.piece_message])
-        self.pieces = ipywidgets.VBox([self.drop, bar, self.roll])
+        return ipywidgets.VBox([self.drop, bar, self.roll.add_class("nnss-roll")])
 
     def _dropped(self, _: object, message: dict, buffers: list) -> None:
-        """Render the dropped file, or show why not."""
-        self._begin(lambda: self._render_upload(*received(message, buffers)))
+        def job() -> None:
+            name, content = controls.received(message, buffers)
+            self.piece_message.value = f"reading {escape(name)} ..."
+            self._render(name, controls.read_upload(name, content))
 
-    def _render_upload(self, name: str, content: bytes) -> None:
-        self.piece_message.value = f"reading {escape(name)} ..."
-        self._render(name, read_upload(name, content))
+        self._begin(job)
 
     def play(self, midi: str) -> None:
         """Render a score of the project or a MIDI file of this machine, and show it like a dropped file."""
         notes = read_notes(midi)
-        check_piece(notes)
+        controls.check_piece(notes)
         self.wait()
         self._render(Path(midi).name, notes)
         self.progress.value = 0.0
@@ -160,11 +139,10 @@ class App:
             length = max(map(len, sounds.values()))
             sounds = {title: np.pad(sound, (0, length - len(sound))) for title, sound in sounds.items()}
             prediction, target = sounds.values()
-            fit = f", correlation {metrics.correlation(target, prediction):.4f}"
-            fit += f", SNR {metrics.snr_db(target, prediction):.1f} dB"
+            snr = metrics.snr_db(target, prediction)
+            fit = f", correlation {metrics.correlation(target, prediction):.4f}, SNR {snr:.1f} dB"
         self._check_stop()
-        peak = max(float(np.abs(sound).max(initial=0)) for sound in sounds.values())
-        self.compared.gain = min(self.gain, 0.9 / max(peak, 1e-9))  # of both; the page shows it
+        self.compared.gain = min(self.gain, 0.9 / max(players.peak_of(sounds.values()), 1e-9))  # the page shows it
         self.compared.show(sounds)
         self.roll.value = roll_picture(notes, self.compared.seconds)
         self.roll.layout.display = ""
@@ -175,14 +153,12 @@ class App:
 
     def _sound(self, notes: Sequence[Note], progress: ipywidgets.FloatProgress | None = None) -> np.ndarray:
         """Return the network's sound of notes; raises `Stopped` if the visitor stops it."""
-        total = max(note.end for note in notes) * SAMPLE_RATE
-        blocks, done = [], 0
+        blocks, samples = [], max(note.end for note in notes) * SAMPLE_RATE
         for block in synthesize(notes, self.renderer.model, progress=False):
             self._check_stop()
             blocks.append(block)
-            done += len(block)
             if progress is not None:
-                progress.value = min(1.0, done / total)
+                progress.value = min(1.0, sum(map(len, blocks)) / samples)
         return np.concatenate(blocks)
 
     def _check_stop(self) -> None:
@@ -191,37 +167,34 @@ class App:
 
     def _begin(self, job: Callable[[], object], message: ipywidgets.HTML | None = None) -> None:
         """Run a job on its own thread after stopping the previous one; the page shows its errors."""
-        message = message or self.piece_message
         self._stop.set()
         self.wait()
-
-        def work() -> None:
-            self.cancel.disabled = False
-            try:
-                job()
-            except InputError as error:
-                message.value = _bad(str(error))
-            except Stopped:
-                message.value = "stopped"
-            except Exception as error:  # the page shows the line, the log the rest
-                message.value = _bad(f"{type(error).__name__}: {error}")
-                raise
-            finally:
-                self.cancel.disabled = True
-                self.progress.value = 0.0
-
-        self._work = threading.Thread(target=work, daemon=True)
+        self._work = threading.Thread(target=self._run, args=(job, message or self.piece_message), daemon=True)
         self._work.start()
+
+    def _run(self, job: Callable[[], object], message: ipywidgets.HTML) -> None:
+        self.cancel.disabled = False
+        try:
+            job()
+        except InputError as error:
+            message.value = _bad(str(error))
+        except Stopped:
+            message.value = "stopped"
+        except Exception as error:  # the page shows the line, the log the rest
+            message.value = _bad(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self.cancel.disabled = True
+            self.progress.value = 0.0
 
     def wait(self) -> None:
         """Wait until the current job is done or has stopped."""
-        if self._work is not None:
+        if self._work.ident is not None:  # it was started
             self._work.join()
         self._stop.clear()
 
 
 def _renderer(model: str) -> VoiceRenderer:
-    """Return a renderer of the network called `model`, warmed up."""
     renderer = VoiceRenderer(load_model(model))
     renderer.warm_up()
     return renderer
@@ -241,13 +214,10 @@ def _keys(piano: Piano) -> ipywidgets.VBox:
 
 def roll_picture(notes: Sequence[Note], seconds: float) -> bytes:
     """Return the piano roll of notes over `seconds` as a PNG, its axes where the spectrograms have theirs."""
-    figure = Figure(figsize=players.SIZE, dpi=80)
-    ax = figure.add_axes(players.AXES)
-    plots.piano_roll(notes, ax)
-    ax.set(xlim=(0, seconds or 1))
+    figure, ax = plots.piano_roll(notes, players.picture_axes())
+    ax.set_xlim(0, seconds or 1)
     return plots.png(figure)
 
 
 def _bad(text: str) -> str:
-    """Return an error text as one line of HTML, escaped."""
     return f'<span style="color: var(--jp-error-color1, #b00020)">{escape(text)}</span>'

@@ -38,22 +38,15 @@ def power_name(power: float | str) -> str:
 
 
 def power_variants(models: Mapping[str, Settings], name: str) -> dict[str, str]:
-    """Return the names of models with the network and codification of `name`, by their powers, the highest first.
-
-    Of several models with one power, `name` itself or else the first by name is listed.
-    """
-    this = models[name]
-    similar = [
-        each
-        for each, settings in models.items()
-        if (settings.network, settings.codification.kind) == (this.network, this.codification.kind)
-    ]
+    """Return the names of models with the network and codification of `name`, by their powers, the highest first. Of
+    several models with one power, `name` itself or else the first by name is listed."""
     powers: dict[float | str, str] = {}
-    for each in sorted(similar, key=lambda each: (each != name, each)):
-        powers.setdefault(models[each].training.power, each)
-    numbers = sorted((power for power in powers if not isinstance(power, str)), reverse=True)
-    words = [power for power in powers if isinstance(power, str)]
-    return {power_name(power): powers[power] for power in [*numbers, *words]}
+    for each in sorted(models, key=lambda each: (each != name, each)):
+        kinds = [(models[one].network, models[one].codification.kind) for one in (each, name)]
+        if kinds[0] == kinds[1]:
+            powers.setdefault(models[each].training.power, each)
+    order = sorted(powers, key=lambda power: 1 if isinstance(power, str) else -power)  # words last
+    return {power_name(power): powers[power] for power in order}
 
 
 class ModelSelector(ipywidgets.VBox):
@@ -67,8 +60,8 @@ class ModelSelector(ipywidgets.VBox):
         self.network = ipywidgets.Dropdown(options=names, value=name, description="network", layout={"width": "26em"})
         self.power = ipywidgets.Dropdown(description="power", layout={"width": "12em"})
         self.message = ipywidgets.Label()
-        self.power.observe(self._choose_power, names="value")
         super().__init__([ipywidgets.HBox([self.network, self.power]), self.message])
+        self.power.observe(self._choose_power, names="value")
         self._show_powers(name)
         self.network.observe(self._choose, names="value")
 
@@ -94,11 +87,8 @@ class ModelSelector(ipywidgets.VBox):
 
 
 class MidiDrop(anywidget.AnyWidget):
-    """A place in the page to drop or choose a MIDI file; it sends {type, name} and the file's bytes.
-
-    Unlike ipywidgets' FileUpload it accepts drag and drop, and does not send files that are too large: 50 MB would cut
-    the connection to the server.
-    """
+    """A place in the page to drop or choose a MIDI file; it sends {type, name} and the file's bytes. It refuses large
+    files: 50 MB would cut the connection to the server, as they do in ipywidgets' FileUpload."""
 
     _esm, _css = BROWSER / "drop.js", STYLE
     label = traitlets.Unicode("Drop a MIDI file here, or choose one").tag(sync=True)
@@ -131,16 +121,13 @@ def read_upload(name: str, content: bytes) -> list[Note]:
 
 def check_piece(notes: Sequence[Note]) -> None:
     """Raise `InputError` if a piece is too long for a page, or has too many notes, in all or at once."""
-    seconds, at_once = max(note.end for note in notes), most_at_once(notes)
-    elsewhere = "render it with notebook 06_evaluation"
-    if seconds > MOST_SECONDS:
-        raise InputError(
-            f"{seconds / 60:.0f} minutes of music: this page renders at most {MOST_SECONDS / 60:.0f}; {elsewhere}"
-        )
-    if at_once > MOST_AT_ONCE:
-        raise InputError(f"{at_once} notes sound at once: this page renders at most {MOST_AT_ONCE}; {elsewhere}")
-    if len(notes) > MOST_NOTES:
-        raise InputError(f"{len(notes)} notes: this page renders at most {MOST_NOTES}; {elsewhere}")
+    minutes = max(note.end for note in notes) / 60
+    at_once = most_at_once(notes)
+    bounds = ((minutes, MOST_SECONDS / 60, "minutes of music"), (at_once, MOST_AT_ONCE, "notes sound at once"),
+              (len(notes), MOST_NOTES, "notes"))  # fmt: skip
+    for value, most, unit in bounds:
+        if value > most:
+            raise InputError(f"{value:.0f} {unit}: this page renders at most {most:g}; render it with 06_evaluation")
 
 
 def most_at_once(notes: Sequence[Note]) -> int:

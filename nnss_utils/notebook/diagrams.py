@@ -9,10 +9,8 @@ from nnss_utils.notebook.plots import axes_or_new
 
 
 def diagram() -> tuple[Figure, Axes]:
-    """Draw the method: from MIDI to sound, and what training compares.
-
-    A voice's tone is a sound, which the STFT turns into spectra; its ringing impulse is given as spectra directly.
-    """
+    """Draw the method: from MIDI to sound, and what training compares. A voice's tone is a sound, which the STFT turns
+    into spectra; its ringing impulse is given as spectra directly."""
     figure, ax = plt.subplots(figsize=(10, 4.6))
     ax.set(xlim=(0, 11), ylim=(0, 5.3))
     ax.axis("off")
@@ -25,14 +23,17 @@ def diagram() -> tuple[Figure, Axes]:
     for y, boxes in rows.items():
         for i, text in boxes.items():
             colour = "#e4f2e9" if y == 0.5 and i < 4 else "#fbe3d4" if text.startswith("network") else "#e6eef5"
-            _box(ax, 0.1 + 1.37 * i, y, text, colour)
-    for y, first, last in ((4.45, 1, 2), (3.15, 0, 1), (3.15, 1, 3), *((3.15, i, i + 1) for i in range(3, 7)),
-                           *((0.95, i, i + 1) for i in range(1, 4))):  # fmt: skip
-        _arrow(ax, (1.27 + 1.37 * first, y), (0.1 + 1.37 * last, y))
-    _arrow(ax, (1.0, 3.6), (1.47, 4.3))  # notes -> tone
-    _arrow(ax, (4.01, 4.4), (4.6, 3.6))  # STFT -> power
-    _arrow(ax, (0.7, 2.7), (1.47, 1.1))  # notes -> instrument
-    _arrow(ax, (6.18, 2.7), (6.18, 1.4))
+            x = 0.1 + 1.37 * i
+            ax.add_patch(plt.Rectangle((x, y), 1.17, 0.9, facecolor=colour, edgecolor="#333333", linewidth=1))
+            ax.text(x + 0.585, y + 0.45, text, ha="center", va="center", fontsize=8.5)
+    steps = [(4.45, 1, 2), (3.15, 0, 1), (3.15, 1, 3), *((3.15, i, i + 1) for i in range(3, 7)),
+             *((0.95, i, i + 1) for i in range(1, 4))]  # fmt: skip
+    arrows = [((1.27 + 1.37 * first, y), (0.1 + 1.37 * last, y)) for y, first, last in steps]
+    # notes -> tone, STFT -> power; notes -> instrument, network -> loss
+    arrows += [((1.0, 3.6), (1.47, 4.3)), ((4.01, 4.4), (4.6, 3.6))]
+    arrows += [((0.7, 2.7), (1.47, 1.1)), ((6.18, 2.7), (6.18, 1.4))]
+    for start, end in arrows:
+        ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "#333333"})
     ax.text(6.3, 2.0, "training", fontsize=9, style="italic")
     ax.text(4.4, 4.9, "each voice alone, frames counted from its note-on", fontsize=9, style="italic")
     ax.text(0.1, 0.1, "prediction = mask$_{tone}$ x tone + mask$_{impulse}$ x impulse, bin by bin, complex: "
@@ -44,13 +45,11 @@ def network(model: keras.Model, title: str = "", ax: Axes | None = None) -> tupl
     """Draw a Keras functional model: a box for each layer, below its inputs, with its shape and parameters."""
     figure, ax = axes_or_new(ax, (6, 4.5))
     nodes = model.operations  # its layers and operations, each after its inputs
-    parents = {
-        node.name: [t._keras_history.operation.name for t in node._inbound_nodes[0].input_tensors] for node in nodes
-    }
+    parents = {n.name: [t._keras_history.operation.name for t in n._inbound_nodes[0].input_tensors] for n in nodes}
     depth: dict[str, int] = {}
     for node in nodes:
         depth[node.name] = 1 + max((depth[name] for name in parents[node.name]), default=-1)
-    rows = [[node.name for node in nodes if depth[node.name] == d] for d in range(max(depth.values()) + 1)]
+    rows = [[name for name in depth if depth[name] == d] for d in range(max(depth.values()) + 1)]
     place = {name: ((i + 0.5) / len(row), -d) for d, row in enumerate(rows) for i, name in enumerate(row)}
     for node in nodes:
         x, y = place[node.name]
@@ -65,12 +64,3 @@ def network(model: keras.Model, title: str = "", ax: Axes | None = None) -> tupl
     ax.set(xlim=(0, 1), ylim=(-len(rows) + 0.4, 0.6), title=title)
     ax.axis("off")
     return figure, ax
-
-
-def _box(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
-    ax.add_patch(plt.Rectangle((x, y), 1.17, 0.9, facecolor=colour, edgecolor="#333333", linewidth=1))
-    ax.text(x + 0.585, y + 0.45, text, ha="center", va="center", fontsize=8.5)
-
-
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    ax.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": "#333333"})

@@ -1,13 +1,12 @@
-"""A piano in the page that a network plays (notebook 10_play): keys ask for sound, and a take records them.
-
-The page (browser/piano.js) joins the pieces that `Piano` sends, to the sample: a note that is held and released there
-is the note that `synthesis.render` makes.
-"""
+"""A piano in the page that a network plays (notebook 10_play): keys ask for sound, and a take records them. The page
+(browser/piano.js) joins the pieces of a key to the sample: together they are the note of `synthesis.render`."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 import anywidget
 import numpy as np
@@ -41,27 +40,19 @@ class Take:
             self.pedal.append((time, message["down"]))
 
     def notes(self) -> tuple[list[Note], list[tuple[float, float]]]:
-        """Return the notes from key down to key up and the pedal's (down, up), in seconds from the first note on.
-
-        Keys and a pedal that are still down end with the last event.
-        """
+        """Return the notes from key down to key up and the pedal's (down, up), in seconds from the first note on. Keys
+        and a pedal that are still down end with the last event."""
         if not self.strokes:
             return [], []
         times = [time for _, _, *span in self.strokes.values() for time in span if time is not None]
         start, last = min(times), max(times + [time for time, _ in self.pedal])
-        notes = [
+        notes = sorted(
             Note(struck - start, max(last if up is None else up, struck + 0.01) - start, pitch, velocity)
             for pitch, velocity, struck, up in self.strokes.values()
-        ]
-        spans, down = [], None
-        for time, pressed in [*self.pedal, (last, False)]:
-            if pressed and down is None:
-                down = max(time, start)
-            elif not pressed and down is not None:
-                if time > down:
-                    spans.append((down - start, time - start))
-                down = None
-        return sorted(notes), spans
+        )
+        changes = [next(group) for _, group in groupby([*self.pedal, (last, False)], key=itemgetter(1))]
+        downs = [(max(at, start), up) for (at, pressed), (up, _) in pairwise(changes) if pressed]
+        return notes, [(down - start, up - start) for down, up in downs if up > down]
 
 
 class Piano(anywidget.AnyWidget):
@@ -106,21 +97,20 @@ class Piano(anywidget.AnyWidget):
     def _answer(self, message: dict) -> tuple[dict, list[bytes]] | None:
         """Return the answer to a message and the sound that goes with it, float32 as bytes; None if it wants none."""
         kind, voice = message["type"], message.get("id")
-        pitch, velocity = message.get("pitch"), message.get("velocity")
+        key = message.get("pitch"), message.get("velocity")
         if kind in ("lift", "pedal"):
             return None
         if kind == "prepare":  # a stroke that may come
-            return {**message, "type": "prepared"}, [next(self.renderer.sustain(pitch, velocity)).tobytes()]
+            return {**message, "type": "prepared"}, [next(self.renderer.sustain(*key)).tobytes()]
         if kind == "press":
-            self._voices[voice] = pitch, velocity, self.renderer.sustain(pitch, velocity)
+            self._voices[voice] = *key, self.renderer.sustain(*key)
             while len(self._voices) > MOST_VOICES:
                 self._voices.popitem(last=False)
         if voice not in self._voices:
             return {"type": "lost", "id": voice}, []
         if kind == "release":
-            pitch, velocity, _ = self._voices.pop(voice)
             begin = max(0, message["held"] - message["fade"])
-            sound = self.renderer.tail(pitch, velocity, message["held"], begin)
+            sound = self.renderer.tail(*self._voices.pop(voice)[:2], message["held"], begin)
             return {"type": "tail", "id": voice, "begin": begin}, [sound.tobytes()]
         piece = next(self._voices[voice][2])
         return None if message.get("prepared") else ({"type": "piece", "id": voice}, [piece.tobytes()])
@@ -128,12 +118,12 @@ class Piano(anywidget.AnyWidget):
 
 def check_message(message: dict) -> None:
     """Raise `InputError` unless a message of the page has what its kind needs, within bounds."""
-    bounds = {"time": (0, 1e9), "id": (0, 2**53), "pitch": (0, 127), "velocity": (1, 127)}
-    bounds |= {"held": (1, MOST_HELD * SAMPLE_RATE), "fade": (0, SAMPLE_RATE)}
+    bounds = {"time": (0, 1e9), "id": (0, 2**53), "pitch": (0, 127), "velocity": (1, 127),
+              "held": (1, MOST_HELD * SAMPLE_RATE), "fade": (0, SAMPLE_RATE)}  # fmt: skip
     needed = {"press": ("id", "pitch", "velocity"), "more": ("id",), "release": ("id", "held", "fade"),
               "lift": ("id",), "pedal": (), "prepare": ("pitch", "velocity")}  # fmt: skip
     if not isinstance(message, dict) or message.get("type") not in needed:
-        raise InputError("the piano was sent a message it doesn't know; reload the page")
+        raise InputError("the piano doesn't know this message; reload the page")
     for name in (*needed[message["type"]], "time"):
         check_number(name, message.get(name), *bounds[name], integer=name != "time")
     if message["type"] == "pedal" and not isinstance(message.get("down"), bool):

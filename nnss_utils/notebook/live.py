@@ -1,7 +1,4 @@
-"""A training while it runs: the loss, and a test piece that fills in (notebook 05_train).
-
-It is shown in a page only; elsewhere the progress bar shows loss and time left.
-"""
+"""A training while it runs, in a page: the loss, and a test piece that fills in (notebook 05_train)."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -45,29 +42,25 @@ class TrainingView:
         self.next_probe = progress.seconds + max(FIRST_PROBE, (time.monotonic() - begun) / SHARE)
 
 
-def picture(progress: Progress, sound: np.ndarray | None, target: np.ndarray | None, dpi: int = 80) -> bytes:
+def picture(progress: Progress, sound: np.ndarray | None, target: np.ndarray | None) -> bytes:
     """Return as a PNG the loss by step, and the spectrograms of the test piece by the network and the instrument."""
     sounds = {"the network now": sound, "the instrument": target}
     sounds = {title: each for title, each in sounds.items() if each is not None}
-    figure = Figure(figsize=(4 + 3.8 * len(sounds), 2.9), layout="constrained")
+    figure = Figure(figsize=(4 + 3.8 * len(sounds), 2.9), dpi=80, layout="constrained")
     first, *axes = figure.subplots(1, 1 + len(sounds), squeeze=False)[0]
-    steps, losses = zip(*progress.validation, strict=True) if progress.validation else ((), ())
+    steps, losses = np.reshape(progress.validation, (-1, 2)).T
     curves = {"train_curve": progress.train_loss, "validation_curve": {"step": steps, "loss": losses}}
     charts.loss_curves(curves, first)
     first.set_title(f"step {progress.step}, {progress.seconds:.0f} s")
-    brightest = max((plots.spectrogram_levels(each, scale="log").max(initial=0) for each in sounds.values()), default=1)
-    if target is not None:
-        brightest = plots.spectrogram_levels(target, scale="log").max()
+    brightest = plots.brightest_of(sounds.values() if target is None else [target], "log")
     for ax, (title, each) in zip(axes, sounds.items(), strict=True):
-        plots.spectrogram(each, title=title, ax=ax, scale="log", brightest=float(brightest) or 1.0)
-    return plots.png(figure, dpi)
+        plots.spectrogram(each, title, ax, "log", brightest)
+    return plots.png(figure)
 
 
 def live_view(notes: Sequence[Note], play: Callable[[Sequence[Note]], np.ndarray] | None = None) -> TrainingView | None:
-    """Show a `TrainingView` and return it; None where there is no page.
-
-    play: the instrument, whose sound of `notes` is shown beside the network's.
-    """
+    """Show a `TrainingView` and return it; None where there is no page. play: the instrument, whose sound of `notes` is
+    shown beside the network's."""
     if not in_page():
         return None
     view = TrainingView(notes, play(notes) if notes and play else None)

@@ -1,14 +1,12 @@
 """Audio players for all notebooks: sounds side by side with their spectrograms, switched at one playing position.
-
 Loudness changes only on request, by the same gain for all sounds, which is shown. Sounds travel as FLAC: players and
 downloads have the sound at 16 bits, with its attacks and up to 20 kHz (a medium MP3 ends at 16 kHz). Pictures are
-Matplotlib's Figures, never pyplot's, which would be blank in a callback (jupyterlab#19719).
-"""
+Matplotlib's Figures, never pyplot's, which would be blank in a callback (jupyterlab#19719)."""
 
 import base64
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import anywidget
@@ -16,6 +14,7 @@ import ipywidgets
 import numpy as np
 import soundfile
 import traitlets
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
@@ -29,19 +28,37 @@ SIZE, AXES = (5.6, 2.6), (0.12, 0.18, 0.86, 0.76)  # of a picture in inches, of 
 
 
 def flac(sound: np.ndarray, gain: float = 1.0) -> bytes:
-    """Return a sound float (samples,) times `gain` as FLAC of 16 bits, clipped at +-1 as players do.
-
-    An empty sound becomes one sample of silence, since players refuse an empty file.
-    """
+    """Return a sound float (samples,) times `gain` as FLAC of 16 bits, clipped at +-1 as players do. An empty sound
+    becomes one sample of silence, since players refuse an empty file."""
     buffer = io.BytesIO()
     part = np.clip(np.nan_to_num(np.asarray(sound, np.float32)) * np.float32(gain), -1, 1)
-    part = part if len(part) else np.zeros(1, np.float32)
-    soundfile.write(buffer, part, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, part if len(part) else np.zeros(1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
-class Comparison(anywidget.AnyWidget):
-    """Sounds side by side with their spectrograms: one plays; a click on another switches to it without a gap."""
+class WithPicture:
+    """A widget for which, in a page without a kernel, the picture (PNG) stands that its method `still` returns."""
+
+    def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict] | dict:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, picture = bundle[0] if isinstance(bundle, tuple) else bundle, self.still()
+        if data and picture:
+            data["image/png"] = base64.b64encode(picture).decode()
+        return bundle
+
+
+class Pictured(WithPicture, ipywidgets.VBox):
+    """Widgets below each other with a picture, which `still` returns."""
+
+    def __init__(self, children: Sequence[ipywidgets.Widget], still: Callable[[], bytes]) -> None:
+        """Show `children`."""
+        super().__init__(children)
+        self.still = still
+
+
+class Comparison(WithPicture, anywidget.AnyWidget):
+    """Sounds side by side with their spectrograms: one plays; a click on another switches to it without a gap. The
+    parameters are those of `listen`; `show` gives it sounds."""
 
     _esm, _css = BROWSER / "comparison.js", STYLE
     columns = traitlets.List().tag(sync=True)  # {title, sound (FLAC), picture (PNG), file, key} of each sound
@@ -49,33 +66,22 @@ class Comparison(anywidget.AnyWidget):
     axes = traitlets.List([AXES[0], AXES[0] + AXES[2]]).tag(sync=True)  # where time begins and ends in a picture
     note = traitlets.Unicode().tag(sync=True)
     files = traitlets.List().tag(sync=True)  # {name, type, data} of more downloads
+    gain, scale, longest = traitlets.Float(1.0), traitlets.Unicode("log"), traitlets.Float(LONGEST)
+    reference = traitlets.Unicode()
 
-    def __init__(
-        self,
-        sounds: Mapping[str, np.ndarray],
-        gain: float = 1.0,
-        scale: str = "log",
-        longest: float = LONGEST,
-        reference: str = "",
-    ) -> None:
-        """Show sounds (samples,) by their titles, parameters as of `listen`."""
-        super().__init__()
-        self.gain, self.scale, self.longest, self.reference = gain, scale, longest, reference
-        self.show(sounds)
-
-    def show(self, sounds: Mapping[str, np.ndarray]) -> None:
-        """Show other sounds; those that are the same stay, playing or not."""
+    def show(self, sounds: Mapping[str, np.ndarray]) -> "Comparison":
+        """Show sounds (samples,) by their titles and return self; those that are shown already stay, playing or not."""
         cut = {title: np.asarray(sound)[: round(self.longest * SAMPLE_RATE)] for title, sound in sounds.items()}
         bright = [cut[self.reference]] if self.reference in cut else cut.values()
-        levels = (plots.spectrogram_levels(np.nan_to_num(sound), scale=self.scale).max(initial=0) for sound in bright)
-        brightest = float(max(levels, default=0)) or 1.0
-        peak = max((float(np.abs(sound).max(initial=0)) for sound in cut.values()), default=0) * self.gain
+        brightest = plots.brightest_of([np.nan_to_num(sound) for sound in bright], self.scale)
+        peak = peak_of(cut.values()) * self.gain
         notes = [f"loudness {20 * np.log10(self.gain):+.1f} dB for all"] if self.gain != 1 else []
         notes += [f"peak {peak:.1f}: clipped"] if peak > 1.005 else []
         with self.hold_sync():  # all at once
-            self.seconds = max((len(sound) for sound in cut.values()), default=0) / SAMPLE_RATE
+            self.seconds = max(map(len, cut.values()), default=0) / SAMPLE_RATE
             self.note = ", ".join(notes)
             self.columns = [self._column(title, sound, brightest) for title, sound in cut.items()]
+        return self
 
     def _column(self, title: str, sound: np.ndarray, brightest: float) -> dict:
         """Return what the page needs of one sound; drawn again only if something has changed."""
@@ -89,16 +95,8 @@ class Comparison(anywidget.AnyWidget):
         return {"title": title, "sound": flac(sound, self.gain), "picture": picture, "file": file, "key": key}
 
     def still(self) -> bytes:
-        """Return the pictures side by side as one PNG, for a page without a kernel."""
-        return side_by_side({column["title"]: column["picture"] for column in self.columns})
-
-    def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict] | dict:
-        """Return the widget, and the pictures for pages without a kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data and self.columns:
-            data["image/png"] = base64.b64encode(self.still()).decode()
-        return bundle
+        """Return the pictures side by side as one PNG."""
+        return side_by_side({column["title"]: column["picture"] for column in self.columns}) if self.columns else b""
 
 
 def listen(
@@ -109,37 +107,30 @@ def listen(
     reference: str = "",
 ) -> Comparison:
     """Return players side by side of sounds float (samples,) by their titles, the first `longest` seconds of each.
-
     gain: of all sounds, or "peak": the gain that brings the loudest peak to 0.9. scale: the pictures' scale of
-    frequency, "log" or "linear". reference: the title of the sound whose loudest moment has the brightest colour in
-    all pictures; empty: the loudest sound.
-    """
+    frequency, "log" or "linear". reference: the title of the sound whose loudest moment has the brightest colour in all
+    pictures; empty: the loudest sound."""
     if gain == "peak":
-        peak = max((float(np.abs(sound).max(initial=0)) for sound in sounds.values()), default=0)
-        gain = 0.9 / peak if peak > 0 else 1.0
-    return Comparison(sounds, float(gain), scale, longest, reference)
+        gain = 0.9 / (peak_of(sounds.values()) or 0.9)
+    return Comparison(gain=float(gain), scale=scale, longest=longest, reference=reference).show(sounds)
 
 
-class Pictured(ipywidgets.VBox):
-    """Widgets with a picture that a page without a kernel shows."""
-
-    def __init__(self, children: Sequence[ipywidgets.Widget], picture: Callable[[], bytes]) -> None:
-        """Show `children`; picture: returns the PNG that replaces them."""
-        super().__init__(children)
-        self.picture = picture
-
-    def _repr_mimebundle_(self, **kwargs: object) -> dict:
-        """Return the widgets and the picture."""
-        return {**super()._repr_mimebundle_(**kwargs), "image/png": base64.b64encode(self.picture()).decode()}
+def peak_of(sounds: Iterable[np.ndarray]) -> float:
+    """Return the largest absolute value of sounds (samples,); 0 without sounds."""
+    return max((float(np.abs(sound).max(initial=0)) for sound in sounds), default=0.0)
 
 
-def spectrogram_picture(sound: np.ndarray, seconds: float, scale: str, brightest: float, dpi: int = 80) -> bytes:
-    """Return a sound's spectrogram over `seconds` as the bytes of a PNG, its axes where AXES says."""
-    figure = Figure(figsize=SIZE, dpi=dpi)
-    ax = figure.add_axes(AXES)
+def spectrogram_picture(sound: np.ndarray, seconds: float, scale: str, brightest: float) -> bytes:
+    """Return a sound's spectrogram over `seconds` as the bytes of a PNG."""
+    ax = picture_axes()
     plots.spectrogram(np.nan_to_num(sound), ax=ax, scale=scale, brightest=brightest)
     ax.set(xlim=(0, seconds or 1), facecolor="black")
-    return plots.png(figure, dpi)
+    return plots.png(ax.figure)
+
+
+def picture_axes() -> Axes:
+    """Return the axes of a new picture, where the page expects them."""
+    return Figure(figsize=SIZE, dpi=80).add_axes(AXES)
 
 
 def side_by_side(pictures: Mapping[str, bytes]) -> bytes:

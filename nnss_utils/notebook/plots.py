@@ -1,8 +1,6 @@
-"""Figures: each helper draws on given axes or makes its own, returns (figure, axes) and never shows or saves.
-
-One visual language: frequency in Hz (logarithmic where partials must be distinguished), time in seconds, magma for
-levels of sound, viridis for all other scales, one colour for each role, and the style of nnss.mplstyle.
-"""
+"""Figures: each helper draws on given axes or makes its own, returns (figure, axes) and never shows or saves. One
+visual language: frequency in Hz (logarithmic where partials must be distinguished), time in seconds, magma for levels
+of sound, viridis for all other scales, one colour for each role, and the style of nnss.mplstyle."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -12,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -20,17 +19,12 @@ from nnss_utils.dsp.stft import Spectral, stft
 from nnss_utils.midi import Note
 from nnss_utils.paths import atomic_write
 
-COLOURS = {  # Okabe and Ito (2008), told apart by colour-blind readers
-    "target": "#0072b2",
-    "prediction": "#d55e00",
-    "codification": "#009e73",
-    "Griffin-Lim": "#cc79a7",
-    "true magnitudes": "#e69f00",
-    "silence": "#000000",
-    "reference": "#7f7f7f",
-}
+# Okabe and Ito (2008): colour-blind readers can distinguish them
+COLOURS = {"target": "#0072b2", "prediction": "#d55e00", "codification": "#009e73", "Griffin-Lim": "#cc79a7",
+           "true magnitudes": "#e69f00", "silence": "#000000", "reference": "#7f7f7f"}  # fmt: skip
 LEVELS = "magma"
-COLUMNS, ROWS, SHADES = 320, 128, 24  # of a spectrogram's picture: notebooks stay small
+KEYS = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
+COLUMNS, ROWS = 320, 128  # of a spectrogram's picture: notebooks stay small
 
 
 def use_style() -> None:
@@ -54,9 +48,7 @@ def png(figure: Figure, dpi: int = 80) -> bytes:
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
     """Return `ax` with its figure, or new ones of `size` inches."""
-    if ax is not None:
-        return ax.figure, ax
-    return plt.subplots(figsize=size, dpi=80, layout="constrained")
+    return (ax.figure, ax) if ax else plt.subplots(figsize=size, dpi=80, layout="constrained")
 
 
 def colour_of(name: str) -> str:
@@ -70,47 +62,30 @@ def piano_roll(notes: Sequence[Note], ax: Axes | None = None) -> tuple[Figure, A
     colours = plt.get_cmap("viridis")([note.velocity / 127 for note in notes])
     ax.barh([n.pitch for n in notes], [n.duration for n in notes], left=[n.start for n in notes], color=colours)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 4, 6, 10]))
-    ax.yaxis.set_major_formatter(lambda pitch, _: f"{pitch_name(round(pitch))} {pitch:.0f}")
+    ax.yaxis.set_major_formatter(lambda pitch, _: f"{KEYS[round(pitch) % 12]}{round(pitch) // 12 - 1} {pitch:.0f}")
     ax.set(xlabel="time, s", ylabel="key and MIDI pitch")
     return figure, ax
 
 
-def pitch_name(pitch: int) -> str:
-    """Return a MIDI pitch as musicians name it: 60 is C4."""
-    return ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")[pitch % 12] + str(pitch // 12 - 1)
-
-
 def spectrogram(
-    sound: np.ndarray,
-    power: float = 1 / 8,
-    top: float = 22050.0,
-    title: str = "",
-    ax: Axes | None = None,
-    scale: str = "linear",
-    brightest: float | None = None,
+    sound: np.ndarray, title: str = "", ax: Axes | None = None, scale: str = "linear", brightest: float | None = None
 ) -> tuple[Figure, Axes]:
-    """Draw |STFT|^power of a sound (samples,), power 1/8 as in the seed's pictures, up to `top` Hz.
-
-    scale: "linear" or "log" in frequency; brightest: the value of the last colour, of the sound itself if None.
-    """
+    """Draw |STFT|^(1/8) of a sound (samples,), the power of the seed's pictures, over time and frequency. scale:
+    "linear" or "log" in frequency; brightest: the value of the last colour, of the sound itself if None."""
     figure, ax = axes_or_new(ax, (7, 2.8))
-    S = spectrogram_levels(sound, power, scale)
-    rows, columns = S.shape
-    edges = log_edges() if scale == "log" else np.linspace(0, SAMPLE_RATE / 2, rows + 1)
-    times = np.linspace(0, len(sound) / SAMPLE_RATE, columns + 1)
-    colours = plt.get_cmap(LEVELS, SHADES)
-    if scale == "log":
-        ax.pcolormesh(times, edges, S, cmap=colours, vmin=0, vmax=brightest, rasterized=True)
-        ax.set_yscale("log")
-        hertz(ax.yaxis, LOG_TICKS)
-    else:
-        extent = (0, times[-1], 0, edges[-1])
-        ax.imshow(
-            S, origin="lower", aspect="auto", cmap=colours, extent=extent, interpolation="nearest", vmax=brightest
-        )
-        hertz(ax.yaxis, range(0, 22_000, 5000))
-    ax.set(xlabel="time, s", ylabel="Hz", title=title, ylim=(edges[0], min(top, edges[-1])))
+    S, log = spectrogram_levels(sound, scale), scale == "log"
+    edges = log_edges() if log else np.linspace(0, SAMPLE_RATE / 2, len(S) + 1)
+    times = np.linspace(0, len(sound) / SAMPLE_RATE, S.shape[1] + 1)
+    draw = ax.pcolormesh if log else ax.pcolorfast  # an image: faster, on linear scales only
+    draw(times, edges, S, cmap=shades(), vmin=0 if log else None, vmax=brightest)
+    ax.set(yscale=scale, xlabel="time, s", ylabel="Hz", title=title, ylim=edges[[0, -1]])
+    hertz(ax.yaxis, LOG_TICKS if log else range(0, 22_000, 5000))
     return figure, ax
+
+
+def shades() -> Colormap:
+    """Return the colours of levels: few, so that notebooks stay small."""
+    return plt.get_cmap(LEVELS, 24)
 
 
 LOG_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
@@ -128,56 +103,59 @@ def log_edges() -> np.ndarray:
     return np.geomspace(40, SAMPLE_RATE / 2, ROWS + 1)
 
 
-def spectrogram_levels(sound: np.ndarray, power: float = 1 / 8, scale: str = "linear") -> np.ndarray:
-    """Return |STFT|^power of a sound as a picture of about ROWS frequencies and COLUMNS times."""
+def spectrogram_levels(sound: np.ndarray, scale: str = "linear") -> np.ndarray:
+    """Return |STFT|^(1/8) of a sound as a picture of about ROWS frequencies and COLUMNS times."""
     step = int(np.clip(len(sound) // COLUMNS, 64, 1024))
     spectral = Spectral(4096 if scale == "log" else 2048, step, bins=0)
     group = max(1, -(-len(sound) // step) // COLUMNS)
     stretch = step * group * max(1, 2**20 // (step * group))  # samples at a time: memory does not grow with the sound
     parts = [sound[at : at + stretch] for at in range(0, max(1, len(sound)), stretch)]
-    S = np.concatenate([_loudest(np.abs(stft(part, spectral)) ** power, group) for part in parts]).T
+    S = np.concatenate([_loudest(np.abs(stft(part, spectral)) ** (1 / 8), group) for part in parts]).T
     if scale != "log":
         return _loudest(S, max(1, S.shape[0] // ROWS))
-    bins = log_edges() * spectral.frame_length / SAMPLE_RATE
-    first = np.minimum(np.round(bins).astype(int), len(S) - 1)
-    last = np.maximum(first[1:], first[:-1] + 1)
-    return np.stack([S[low:high].max(axis=0) for low, high in zip(first, last, strict=False)])
+    bins = np.round(log_edges() * spectral.frame_length / SAMPLE_RATE).astype(int)
+    return np.maximum.reduceat(S, np.minimum(bins, len(S) - 1))[:-1]
+
+
+def brightest_of(sounds: Iterable[np.ndarray], scale: str) -> float:
+    """Return the highest level in the spectrograms of sounds (samples,), 1 if all are silent."""
+    return float(max((spectrogram_levels(sound, scale).max(initial=0) for sound in sounds), default=0)) or 1.0
 
 
 def _loudest(values: np.ndarray, group: int) -> np.ndarray:
     """Return the maximum of each `group` of rows: thinning that loses no partial and no onset."""
     rows = len(values) // group * group
-    return values[:rows].reshape(-1, group, values.shape[1]).max(axis=1)
+    return np.maximum.reduceat(values[:rows], range(0, rows, group))
 
 
 def spectrogram_grid(pictures: dict[str, np.ndarray], seconds: float, columns: int = 4) -> tuple[Figure, np.ndarray]:
     """Draw normalized magnitudes (frames, bins) by their names, each on its own scale of levels."""
     rows = -(-len(pictures) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3 * columns, 2.4 * rows), dpi=72, sharex=True, sharey=True, layout="constrained"
-    )
+    figure, axes = _side_by_side(rows, columns, (3 * columns, 2.4 * rows))
     for ax in np.ravel(axes)[len(pictures) :]:
         ax.axis("off")
     for ax, (name, S) in zip(np.ravel(axes), pictures.items(), strict=False):
         S = _loudest(_loudest(S, max(1, len(S) // 160)).T, max(1, S.shape[1] // ROWS))
-        colours = plt.get_cmap(LEVELS, SHADES)
         extent = (0, seconds, 0, SAMPLE_RATE / 2)
-        ax.imshow(S, origin="lower", aspect="auto", cmap=colours, extent=extent, interpolation="nearest")
+        ax.imshow(S, origin="lower", aspect="auto", cmap=shades(), extent=extent, interpolation="nearest")
         ax.set_title(name, fontsize=10)
-    for ax in np.atleast_2d(axes)[:, 0]:
+    for ax in axes[:, 0]:
         ax.set_ylabel("Hz")
     return figure, axes
 
 
-def compare_spectrograms(sounds: dict[str, np.ndarray], power: float = 1 / 8, top: float = 22050.0) -> tuple:
+def compare_spectrograms(sounds: dict[str, np.ndarray]) -> tuple[Figure, np.ndarray]:
     """Draw the spectrograms of several sounds side by side on one scale of frequency."""
-    figure, axes = plt.subplots(
-        1, len(sounds), figsize=(4 * len(sounds), 3.2), sharey=True, dpi=72, layout="constrained"
-    )
-    for ax, (name, sound) in zip(np.atleast_1d(axes), sounds.items(), strict=True):
-        spectrogram(sound, power, top, name, ax)
+    figure, axes = _side_by_side(1, len(sounds), (4 * len(sounds), 3.2))
+    for ax, (name, sound) in zip(axes[0], sounds.items(), strict=True):
+        spectrogram(sound, name, ax)
         ax.label_outer()
-    return figure, axes
+    return figure, axes[0]
+
+
+def _side_by_side(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    options = {"figsize": size, "dpi": 72, "sharex": True, "sharey": True, "layout": "constrained"}
+    return plt.subplots(rows, columns, squeeze=False, **options)
 
 
 def waveforms(sounds: dict[str, np.ndarray], start: float, seconds: float, ax: Axes | None = None) -> tuple:
@@ -187,8 +165,7 @@ def waveforms(sounds: dict[str, np.ndarray], start: float, seconds: float, ax: A
     for number, (name, sound) in enumerate(sounds.items()):
         part = sound[first : first + round(seconds * SAMPLE_RATE)]
         t = (first + np.arange(len(part))) / SAMPLE_RATE
-        colour = colour_of(name)
-        ax.plot(t, part, label=name, color=colour, linewidth=1 if number else 3)
+        ax.plot(t, part, label=name, color=colour_of(name), linewidth=1 if number else 3)
     ax.set(xlabel="time, s", ylabel="amplitude")
     ax.legend(loc="upper right")
     return figure, ax

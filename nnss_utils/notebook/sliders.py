@@ -1,8 +1,5 @@
-"""Sliders to look at phases and to hear normalizations (notebooks 02 and 03).
-
-Matplotlib's Figure draws their pictures, which go into an Image widget; pyplot's would be blank in a callback
-(jupyterlab#19719). Callbacks run when a slider is released, and answer well within half a second.
-"""
+"""Sliders to look at phases and to hear normalizations (notebooks 02 and 03). Callbacks run when a slider is released,
+and answer well within half a second."""
 
 import io
 from pathlib import Path
@@ -44,11 +41,10 @@ class PhaseFigure:
         left, right = self.figure.subplots(1, 2)
         plots.spectrogram(sound, title="|S|^(1/8)", ax=left)
         self.mark = left.axhline(0, color="white", linewidth=1.2)
-        times = (self.starts + spectral.frame_length / 2) / SAMPLE_RATE
-        (self.raw,) = right.plot(times, np.zeros(len(times)), color=plots.COLOURS["reference"], linewidth=0.7)
-        (self.turned,) = right.plot(times, np.zeros(len(times)), color=plots.COLOURS["prediction"], linewidth=2)
-        right.set(xlabel="time, s", ylabel="sine of the phase", ylim=(-1.1, 1.6))
-        right.set_title("bin 0")  # keeps its room
+        times, silent = (self.starts + spectral.frame_length / 2) / SAMPLE_RATE, np.zeros(len(self.starts))
+        (self.raw,) = right.plot(times, silent, color=plots.COLOURS["reference"], linewidth=0.7)
+        (self.turned,) = right.plot(times, silent, color=plots.COLOURS["prediction"], linewidth=2)
+        right.set(xlabel="time, s", ylabel="sine of the phase", ylim=(-1.1, 1.6), title="bin 0")  # keeps its room
         right.legend([self.raw, self.turned], ["as the STFT gives it", "heterodyned"], loc="upper right", ncols=2)
         self.right = right
         self.figure.draw_without_rendering()
@@ -65,37 +61,30 @@ class PhaseFigure:
         self.right.set_title(f"bin {k}, {frequency:.0f} Hz")
         return plots.png(self.figure, dpi)
 
-    def animate(self, path: Path, bins: range, milliseconds: int = 120, dpi: int = 64) -> Path:
+    def animate(self, path: Path, bins: range) -> Path:
         """Write the pictures of several bins as an animated GIF, whole or not at all, and return the path."""
-        pictures = [Image.open(io.BytesIO(self.draw(k, dpi))).convert("P", colors=32) for k in bins]
+        pictures = [Image.open(io.BytesIO(self.draw(k, dpi=64))).convert("P", colors=32) for k in bins]
         with atomic_write(path) as part:
-            pictures[0].save(part, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+            pictures[0].save(part, save_all=True, append_images=pictures[1:], duration=120, loop=0)
         return path
 
 
 def phase_slider(picture: PhaseFigure, first: int = 12) -> players.Pictured:
     """Return a slider over the bins and the picture of the one chosen."""
-    slider = ipywidgets.IntSlider(
-        first, 0, picture.spectral.bins - 1, description="bin", continuous_update=False, layout={"width": "60%"}
-    )
+    slider = ipywidgets.IntSlider(first, 0, picture.spectral.bins - 1, description="bin", continuous_update=False)
+    slider.layout.width = "60%"
     image = ipywidgets.Image(value=picture.draw(first), format="png")
-
-    def show(change: dict) -> None:
-        image.value = picture.draw(change["new"])
-
-    slider.observe(show, names="value")
+    slider.observe(lambda change: image.set_trait("value", picture.draw(change["new"])), names="value")
     return players.Pictured([slider, image], lambda: image.value)
 
 
 def normalization_slider(sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> players.Pictured:
-    """Return sliders for the power and the error of a sound's (samples,) normalized spectrogram, and what they do.
-
-    `gain` is that of both players, so that loudness compares; both pictures have the original's colours.
-    """
+    """Return sliders for the power and the error of a sound's (samples,) normalized spectrogram, and their effect.
+    `gain` is that of both players, so that loudness compares; both pictures have the original's colours."""
     power = ipywidgets.SelectionSlider(options=list(POWERS), value="1/8", description="power", continuous_update=False)
     error = ipywidgets.IntSlider(-20, -60, 0, description="error, dB", continuous_update=False)
     report = ipywidgets.Label()
-    compared = players.Comparison({}, gain, reference="original")
+    compared = players.Comparison(gain=gain, reference="original")
 
     def show(_: object = None) -> None:
         changed = np.nan_to_num(with_error(sound, POWERS[power.value], error.value, spectral))

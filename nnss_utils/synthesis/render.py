@@ -1,8 +1,6 @@
-"""Rendering: notes to sound by a trained network, block by block (notebook 06_evaluation).
-
-A mask network makes one voice at a time, its frames counted from the note's own start, so a note sounds the same
-wherever it is; voices are batched, resynthesized and added. A direct network hears the whole mix.
-"""
+"""Rendering: notes to sound by a trained network, block by block (notebook 06_evaluation). A mask network makes one
+voice at a time, its frames counted from the note's own start, so a note sounds the same wherever it is; voices are
+batched, resynthesized and added. A direct network hears the whole mix."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -32,10 +30,8 @@ def render(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True)
 
 
 def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True) -> Iterator[np.ndarray]:
-    """Yield the sound of `notes` by `model` in float32 blocks (samples,), one after the other.
-
-    Raises `InputError` for a pitch outside the range that the model was trained on.
-    """
+    """Yield the sound of `notes` by `model` in float32 blocks (samples,), one after the other. Raises `InputError` for
+    a pitch outside the range that the model was trained on."""
     notes = sorted(notes)
     check_range(notes, model.low, model.high, f"the model {model.name}")
     total = max((sum(samples_of(note)) for note in notes), default=0) + model.settings.codification.release_samples

@@ -1,8 +1,6 @@
-"""One voice at a time from a mask network: what a piece, a keyboard or a single note is rendered with (11_speed).
-
-Only audible sound is computed: a voice that was made before is taken from memory, and a voice ends where its key's
-damper has silenced it.
-"""
+"""One voice at a time from a mask network: what a piece, a keyboard or a single note is rendered with (11_speed). Only
+audible sound is computed: a voice that was made before is taken from memory, and a voice ends where its key's damper
+has silenced it."""
 
 import math
 from collections import OrderedDict
@@ -71,10 +69,8 @@ class VoiceRenderer:
             yield key, sound
 
     def sustain(self, pitch: int, velocity: int = 100) -> Iterator[np.ndarray]:
-        """Yield the sound of a key that is held, in float32 (samples,) pieces from its note-on on, endlessly.
-
-        Each piece costs one small batch, whatever came before. Raises `InputError` if the pitch is out of range.
-        """
+        """Yield the sound of a key that is held, in float32 (samples,) pieces from its note-on on, endlessly. Each
+        piece costs one small batch, whatever came before. Raises `InputError` if the pitch is out of range."""
         check_range([Note(0.0, 1.0, pitch)], self.model.low, self.model.high, f"the model {self.model.name}")
         spectral, tiling = self.model.settings.spectral, self.tiling
         o, step, tiles = spectral.oversampling, spectral.frame_step, tiling.rows[-1]

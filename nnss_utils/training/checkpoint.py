@@ -1,7 +1,5 @@
-"""A training's state on disk, and its orderly interruption (notebook 05_train).
-
-A checkpoint is a model file like any other, which can be played, with the optimizer's state in a member of its own.
-"""
+"""A training's state on disk, and its orderly interruption (notebook 05_train). A checkpoint is a model file like any
+other, which can be played, with the optimizer's state in a member of its own."""
 
 import io
 import json
@@ -29,6 +27,11 @@ class Progress:
     seconds: float = 0.0
     train_loss: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
+
+    def curves(self) -> dict:
+        """Return the loss curves as lists, for JSON and plots."""
+        steps, values = zip(*self.validation, strict=True) if self.validation else ((), ())
+        return {"train_curve": self.train_loss, "validation_curve": {"step": list(steps), "loss": list(values)}}
 
 
 def save_checkpoint(path: Path, model: TrainedModel, optimizer: keras.Optimizer, progress: Progress) -> None:

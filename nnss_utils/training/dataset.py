@@ -1,12 +1,11 @@
-"""Training examples drawn at random samples of a pair, their spectra made on the fly (notebook 05_train).
-
-There is one class for each way of drawing, and `make_dataset` chooses. Nothing is stored on disk, and every batch
-follows from (seed, number) alone, so training resumes exactly.
-"""
+"""Training examples drawn at random samples of a pair, their spectra made on the fly (notebook 05_train). There is one
+class for each way of drawing, and `make_dataset` chooses. Nothing is stored on disk, and every batch follows from
+(seed, number) alone, so training resumes exactly."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,14 +27,11 @@ SHORTEST_SOUND = 0.0136  # s of a note that a frame hears at least (600 samples;
 
 @dataclass(frozen=True)
 class Batch:
-    """Arrays for one step: `inputs` by name and the target's spectra (examples, frames, bins, 2).
-
-    example: (voices,), the example that each voice belongs to; None where an example is one voice, or the mix.
-    """
+    """Arrays for one step: `inputs` by name and the target's spectra (examples, frames, bins, 2). Where voices add up
+    to an example, the input "example" (voices,) names each voice's."""
 
     inputs: dict[str, np.ndarray]
     target: np.ndarray
-    example: np.ndarray | None = None
 
 
 def make_dataset(notes: Sequence[Note], audio: np.ndarray, settings: Settings, tuning: Tuning | None) -> "Dataset":
@@ -50,14 +46,12 @@ def make_dataset(notes: Sequence[Note], audio: np.ndarray, settings: Settings, t
 
 
 class Dataset:
-    """What all ways of drawing share.
+    """What all ways of drawing share. A subclass defines `_hold_out(fraction)`, which returns whether anything is held
+    out; `_draw(rng, validation=...)`, which returns each row's note (batch,), None for sequences, and first samples as
+    `positions` does; and `_make(note, first)`, which returns the batch of these examples."""
 
-    A subclass defines `_hold_out(fraction)`, which returns whether anything is held out; `_draw(rng, validation=...)`,
-    which returns each row's note (batch,), None for sequences, and first samples as `positions` does; and
-    `_make(note, first)`, which returns the batch of these examples.
-    """
-
-    by_voice = False  # whether every note that sounds in an example is a row of its own
+    single_frames = False  # whether an example is one frame
+    by_voice = False  # whether each note that sounds in an example has its own row
 
     def __init__(self, notes: Sequence[Note], audio: np.ndarray, settings: Settings, tuning: Tuning | None) -> None:
         """Prepare drawing; parameters as of `make_dataset`."""
@@ -69,32 +63,33 @@ class Dataset:
         self.ends = self.starts + self.held + self.release
         self.longest = float(np.max(self.ends - self.starts)) / SAMPLE_RATE
         self.latest_end = np.maximum.accumulate(self.ends)
-        # samples of the plain rate that an example covers
-        self.width = -(-samples_of_frames(self._frames(), self.spectral) // self.spectral.oversampling)
-        # whether an example may contain two notes
-        self.crowded = bool(np.any(self.starts[1:] - self.latest_end[:-1] < self.width))
+        self.frames = 1 if self.single_frames else settings.training.frames  # in a row, of an example
+        self.width = -(-samples_of_frames(self.frames, self.spectral) // self.spectral.oversampling)  # its samples
+        self.crowded = bool(np.any(self.starts[1:] - self.latest_end[:-1] < self.width))  # it may contain two notes
         self.mixed = self.by_voice and self.crowded  # whether several voices add up to one example
-        self.table = ToneTable(tuning, self.notes, settings.codification) if settings.network.per_voice else None
         self.has_holdout = self._hold_out(settings.training.holdout)
+
+    @cached_property
+    def table(self) -> ToneTable:
+        """The tones of all notes."""
+        return ToneTable(self.tuning, self.notes, self.settings.codification)
 
     def batch(self, number: int) -> Batch:
         """Return training batch `number`: the same arrays at every call."""
-        return self._make(*self._draw(self._random(1, number), validation=False))
+        return self._make(*self._drawn(number, validation=False))
 
     def validation_batch(self, number: int = 0) -> Batch | None:
-        """Return a batch from what is held out, None where nothing is."""
-        return self._make(*self._draw(self._random(2, number), validation=True)) if self.has_holdout else None
+        """Return a batch from the held-out part, None if there is none."""
+        return self._make(*self._drawn(number, validation=True)) if self.has_holdout else None
 
     def positions(self, number: int) -> np.ndarray:
         """Return the first samples of the examples of training batch `number`: (batch,), loose (batch, frames)."""
-        return self._draw(self._random(1, number), validation=False)[1]
+        return self._drawn(number, validation=False)[1]
 
-    def _random(self, purpose: int, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.settings.training.seed, purpose, number])
-
-    def _frames(self) -> int:
-        """Return the number of frames in a row that an example has."""
-        return self.settings.training.frames
+    def _drawn(self, number: int, *, validation: bool) -> tuple[np.ndarray | None, np.ndarray]:
+        rng = np.random.default_rng([self.settings.training.seed, 2 if validation else 1, number])
+        note, first = self._draw(rng, validation=validation)
+        return note, first - first % self.settings.training.grid
 
     def _target(self, first: np.ndarray) -> np.ndarray:
         """Return the audio's scaled spectra (examples, frames, bins) from samples `first` on."""
@@ -104,41 +99,30 @@ class Dataset:
 
     def _spectra(self, first: np.ndarray, copy: Callable) -> np.ndarray:
         """Return scaled spectra (examples, frames, bins) of the sound that `copy` writes (see `spectra_of`)."""
-        return spectra_of(len(first), self._frames(), copy, self.spectral)
-
-    def _on_grid(self, first: np.ndarray) -> np.ndarray:
-        return first - first % self.settings.training.grid
+        return spectra_of(len(first), self.frames, copy, self.spectral)
 
 
 class LooseFrames(Dataset):
     """Frames at random moments of separate notes, for mask networks without recurrence: a row is of one note."""
 
-    def _frames(self) -> int:
-        return 1
+    single_frames = True
 
     def _hold_out(self, fraction: float) -> bool:
         self.held_out = holdout_notes(self.notes, fraction)
         return bool(self.held_out.any())
 
     def _draw(self, rng: np.random.Generator, *, validation: bool) -> tuple[np.ndarray, np.ndarray]:
-        training = self.settings.training
-        note = rng.choice(np.flatnonzero(self.held_out == validation), training.batch)
-        return note, self._on_grid(self._draw_moments(rng, note, training.frames))
-
-    def _draw_moments(self, rng: np.random.Generator, note: np.ndarray, frames: int) -> np.ndarray:
-        """Return first samples (batch, frames) of frames that touch their notes (batch,).
-
-        60 % are drawn evenly in the logarithm of the time that the note has sounded at the frame's end, so that every
-        part of attack and decay gets its share; 15 % around the note's end, where the damper falls; the rest anywhere.
-        """
+        """Draw 60 % of the frames evenly in the logarithm of the time that the note has sounded at the frame's end, so
+        that every part of attack and decay gets its share; 15 % around the note's end; the rest anywhere."""
+        size = self.settings.training.batch, self.settings.training.frames
+        note = rng.choice(np.flatnonzero(self.held_out == validation), size[0])
         start, end, width = self.starts[note, None], self.ends[note, None], self.width
-        size = len(note), frames
         sounded = np.exp(rng.uniform(np.log(SHORTEST_SOUND * SAMPLE_RATE), np.log(width + end - start), size))
         since_on = start - width + sounded.astype(np.int64)
         around_off = start + self.held[note, None] + rng.integers(-width, width, size)
         anywhere = start - width // 2 + (rng.random(size) * (end - start + width // 2)).astype(np.int64)
         kind = rng.random(size)
-        return np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
+        return note, np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
 
     def _make(self, note: np.ndarray, first: np.ndarray) -> Batch:
         each, rows = np.repeat(note, first.shape[1]), first.shape
@@ -168,7 +152,7 @@ class Sequences(Dataset):
                 outside &= (first >= high) | (first + self.width <= low)
             found = np.concatenate([found, first[inside if validation else outside]])
             if len(found) >= batch:
-                return None, self._on_grid(found[:batch])
+                return None, found[:batch]
         raise InputError(
             f"the pair is too short to draw examples of {self.width / SAMPLE_RATE:.2f} s "
             f"{'from its held-out part' if validation else 'from'}; give a longer one, fewer frames, or holdout=0"
@@ -218,32 +202,31 @@ class VoiceSequences(Sequences):
     by_voice = True
 
     def _make(self, note: None, first: np.ndarray) -> Batch:
-        """Return a batch in which every note that sounds in an example is a row of its own.
-
-        Where notes overlap, only as many examples are used as have no more voices in all than a batch has rows.
-        """
+        """Return a batch with a row for each note that sounds in an example; examples that do not fit are dropped."""
         target = as_pairs(self._target(first))
         ranges = enumerate(self._sounding(first))
         pairs = [(e, n) for e, (low, high) in ranges for n in range(low, high) if self.ends[n] > first[e]]
         example, note = np.array(pairs, np.int64).reshape(-1, 2).T
         rows = self.settings.training.batch
-        if len(example) > rows:  # drop the examples that do not fit
+        if len(example) > rows:
             fitting = example[rows] if example[rows] > 0 else len(first)
             inside = example < fitting
             example, note, target = example[inside], note[inside], target[:fitting]
         if not len(example):
             raise InputError("one example has more voices than batch has rows; give a larger batch or fewer frames")
         offsets = first[example] - self.starts[note]
-        inputs = voice_inputs(self.voices[note], offsets, self.table, self.settings, self._frames(), self.longest)
+        inputs = voice_inputs(self.voices[note], offsets, self.table, self.settings, self.frames, self.longest)
         inputs["gain"] = velocity_gain(self.voices.velocity[note]).astype(np.float32)
-        return padded(inputs, target, example, rows, self.mixed)
+        inputs = {name: _pad_rows(value, rows) for name, value in inputs.items()}  # a shape that never changes
+        if self.mixed:
+            inputs["example"] = _pad_rows(example.astype(np.int32), rows, rows - 1)
+            target = _pad_rows(target, rows)
+        return Batch(inputs, target)
 
 
 def holdout_blocks(end: int, fraction: float, width: int) -> list[tuple[int, int]]:
-    """Return (first, last) samples of stretches held out from training, spread evenly over 0..end.
-
-    Up to eight, fewer where they would be shorter than two examples of `width` samples.
-    """
+    """Return (first, last) samples of up to eight stretches held out from training, spread evenly over 0..end. Each is
+    at least as long as two examples of `width` samples."""
     if fraction <= 0:
         return []
     blocks = int(np.clip(fraction * end / (2 * width), 1, 8))
@@ -260,14 +243,6 @@ def holdout_notes(notes: Sequence[Note], fraction: float) -> np.ndarray:
         if not left[notes[i].pitch]:
             chosen[i], left[notes[i].pitch] = False, 1
     return chosen
-
-
-def padded(inputs: dict, target: np.ndarray, example: np.ndarray, rows: int, mixed: bool) -> Batch:
-    """Return a batch with exactly `rows` voices and examples, so that its shape never changes."""
-    inputs = {name: _pad_rows(value, rows) for name, value in inputs.items()}
-    if not mixed:
-        return Batch(inputs, target)
-    return Batch(inputs, _pad_rows(target, rows), _pad_rows(example.astype(np.int32), rows, rows - 1))
 
 
 def _pad_rows(array: np.ndarray, rows: int, value: int = 0) -> np.ndarray:

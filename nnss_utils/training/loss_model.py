@@ -16,7 +16,6 @@ from nnss_utils.model.pairs import as_complex, denormalize_pairs, istft_pairs, n
 from nnss_utils.model.settings import Settings, build_network
 from nnss_utils.paths import release_pages
 from nnss_utils.training.dataset import Batch, Dataset, make_dataset
-from nnss_utils.training.prefetch import batch_inputs
 
 MIX_FLOOR = 1e-5  # magnitude (-100 dB): where voices cancel, a power's gradient would otherwise exceed all others
 
@@ -25,10 +24,8 @@ class LossModel(keras.Model):
     """A network with its way from a batch to a normalized prediction and a loss; Keras takes the steps."""
 
     def __init__(self, network: keras.Model, settings: Settings, output_scale: float, *, mixed: bool = False) -> None:
-        """Wrap `network` to be trained by `settings`; its outputs and the loss count in units of `output_scale`.
-
-        mixed: voices are added before they are compared.
-        """
+        """Wrap `network` to be trained by `settings`; its outputs and the loss count in units of `output_scale`. mixed:
+        voices are added before they are compared."""
         super().__init__()
         self.network, self.settings, self.output_scale = network, settings, output_scale
         self.floor = MIX_FLOOR if mixed else FLOOR
@@ -39,12 +36,11 @@ class LossModel(keras.Model):
 
     def step(self, batch: Batch):
         """Take one step and return its loss as a tensor, which is not waited for until it is read."""
-        inputs, target = batch_inputs(batch), batch.target
         if keras.backend.backend() != "tensorflow":
-            return self.train_on_batch(inputs, target)
+            return self.train_on_batch(batch.inputs, batch.target)
         self.make_train_function()
         self.reset_metrics()
-        return self.train_function(iter([(inputs, target, None)]))["loss"]
+        return self.train_function(iter([(batch.inputs, batch.target, None)]))["loss"]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the loss of a batch: `x` its inputs, `y` the target's spectra, `y_pred` what `call` returned."""
@@ -84,7 +80,7 @@ def prepare(pair: Pair, settings: Settings) -> tuple[LossModel, Dataset]:
     with precision(settings.training.precision):
         network = build_network(settings)
     model = LossModel(network, settings, output_scale, mixed=dataset.mixed)
-    model(keras.tree.map_structure(ops.convert_to_tensor, batch_inputs(first)))
+    model(keras.tree.map_structure(ops.convert_to_tensor, first.inputs))
     model.optimizer.build(model.trainable_variables)
     return model, dataset
 

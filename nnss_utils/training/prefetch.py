@@ -4,24 +4,15 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from nnss_utils.model.backend import ops
+from nnss_utils.model.backend import keras, ops
 from nnss_utils.training.dataset import Batch, Dataset
 
 WORKERS = max(1, (os.cpu_count() or 1) // 4)  # threads that make batches beside the network's own
 
 
-def batch_inputs(batch: Batch) -> dict:
-    """Return a batch's inputs as the loss model takes them."""
-    return batch.inputs if batch.example is None else {**batch.inputs, "example": batch.example}
-
-
 def on_device(batch: Batch | None) -> Batch | None:
     """Return a batch with its arrays as the backend's tensors, where the network computes."""
-    if batch is None:
-        return None
-    move = ops.convert_to_tensor
-    inputs = {name: move(value) for name, value in batch.inputs.items()}
-    return Batch(inputs, move(batch.target), None if batch.example is None else move(batch.example))
+    return batch and Batch(*keras.tree.map_structure(ops.convert_to_tensor, (batch.inputs, batch.target)))
 
 
 def batch_number(step: int, echo: int) -> int:
@@ -36,9 +27,5 @@ def batches_ahead(
     made: dict[int, Future] = {}
     for step in range(first, last):
         wanted = {batch_number(n, echo): None for n in range(step, min(step + depth, last))}  # in order
-        made = {n: made.get(n) or pool.submit(_made, dataset, n) for n in wanted}
+        made = {n: made.get(n) or pool.submit(lambda n=n: on_device(dataset.batch(n))) for n in wanted}
         yield made[batch_number(step, echo)].result()
-
-
-def _made(dataset: Dataset, number: int) -> Batch:
-    return on_device(dataset.batch(number))

@@ -23,7 +23,7 @@ from nnss_utils.provenance import commit, versions
 from nnss_utils.training.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
 from nnss_utils.training.dataset import Dataset
 from nnss_utils.training.loss_model import LossModel, prepare
-from nnss_utils.training.prefetch import WORKERS, batch_inputs, batches_ahead, on_device
+from nnss_utils.training.prefetch import WORKERS, batches_ahead, on_device
 
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints at most
 CHECKPOINT_SHARE = 0.03  # of the time that writing them may take
@@ -57,11 +57,8 @@ def is_trained(settings: Settings, pair: Pair) -> bool:
 
 
 def learning_rate(settings: Settings, progress: Progress) -> float:
-    """Return the rate of the next step: a short warm-up, then half a cosine over the steps.
-
-    Only if the machine is so slow that time runs out first, by more than SLACK, the rate follows the clock; otherwise
-    the same parameters give the same network.
-    """
+    """Return the rate of the next step: a short warm-up, then half a cosine over the steps. It follows the clock only
+    on a machine so slow that time runs out first, by more than SLACK."""
     training = settings.training
     time_done = progress.seconds / training.seconds
     done = min(1.0, max(progress.step / training.steps, time_done - SLACK * (1 - time_done)))
@@ -70,12 +67,10 @@ def learning_rate(settings: Settings, progress: Progress) -> float:
 
 
 def train(pair: Pair, settings: Settings, probe: Probe | None = None) -> TrainedModel:
-    """Train a network on a pair, save it under data/runs/NAME and return it; `probe` changes nothing.
-
-    An interrupted training of the same settings and pair resumes. Raises `InputError` for a pair that can't teach, a
-    name that another process is training, and a training that diverges or can't be written (the last good checkpoint
-    is kept); raises KeyboardInterrupt after an interruption, with the checkpoint saved.
-    """
+    """Train a network on a pair, save it under data/runs/NAME and return it; `probe` changes nothing. An interrupted
+    training of the same settings and pair resumes. Raises `InputError` for a pair that can't teach, a name that another
+    process is training, and a training that diverges or can't be written (the last good checkpoint is kept); raises
+    KeyboardInterrupt after an interruption, with the checkpoint saved."""
     with training_lock(settings.name):
         return _train(pair, settings, probe)
 
@@ -92,21 +87,22 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
     def now() -> TrainedModel:
         return trained_model(loss_model, dataset, pair, origin | _summary(progress, loss_model, pair))
 
-    def look(last: bool = False) -> None:
-        if probe is not None and (last or probe.due(progress)):
+    def look() -> None:
+        if probe is not None and probe.due(progress):
             probe(progress, now())
 
     def keep() -> None:
         save_checkpoint(checkpoint, now(), loss_model.optimizer, progress)
 
     _loop(loss_model, dataset, progress, keep, look)
-    look(last=True)
+    if probe is not None:
+        probe(progress, now())
     untrained = borrow_tables(network, {note.pitch for note in pair.notes}, *pair.pitches)
     if untrained:
         tell(f"the pair has no note of the pitches {', '.join(map(str, untrained))}: they sound like their neighbours")
     model = now()
     try:
-        write_json(folder / "training.json", {"settings": settings.to_dict(), **model.training, **curves(progress)})
+        write_json(folder / "training.json", {"settings": settings.to_dict(), **model.training, **progress.curves()})
         save_model(run_file(settings.name), model)
     except OSError as error:
         kept = f"{relative(checkpoint)} is kept: " if checkpoint.is_file() else ""
@@ -124,16 +120,12 @@ def _reason(error: OSError) -> str:
 
 def _check_room(folder: Path, size: int) -> None:
     """Raise `InputError` if a disk has no room for a model of `size` bytes; warn if it has none for checkpoints."""
-    free, needed = shutil.disk_usage(folder).free, 8 * size  # three times the model, twice while one is replaced
-    if free < 1.1 * size:
-        raise InputError(
-            f"{relative(folder)} has {free / 1e6:.0f} MB of room, the model alone needs {1.1 * size / 1e6:.0f} MB; "
-            "make room and run it again"
-        )
-    if free < needed:
-        tell(
-            f"{relative(folder)} has {free / 1e6:.0f} MB of room; checkpoints and model may need {needed / 1e6:.0f} MB"
-        )
+    free, least, most = shutil.disk_usage(folder).free, 1.1 * size, 8 * size  # a checkpoint is three models, twice
+    room = f"{relative(folder)} has {free / 1e6:.0f} MB of room"
+    if free < least:
+        raise InputError(f"{room}, the model alone needs {least / 1e6:.0f} MB; make room and run it again")
+    if free < most:
+        tell(f"{room}; checkpoints and model may need {most / 1e6:.0f} MB")
 
 
 def _summary(progress: Progress, loss_model: LossModel, pair: Pair) -> dict:
@@ -155,12 +147,6 @@ def trained_model(loss_model: LossModel, dataset: Dataset, pair: Pair, record: d
         loss_model.network, loss_model.settings, dataset.tuning, loss_model.output_scale, pair.instrument,
         *pair.pitches, dataset.longest, record,
     )  # fmt: skip
-
-
-def curves(progress: Progress) -> dict:
-    """Return the loss curves as lists for JSON."""
-    steps, values = zip(*progress.validation, strict=True) if progress.validation else ((), ())
-    return {"train_curve": progress.train_loss, "validation_curve": {"step": list(steps), "loss": list(values)}}
 
 
 def _loop(
@@ -194,7 +180,7 @@ def _loop(
                 looked = time.monotonic() - paused
                 begun, saved = begun + looked, saved + looked
             if validation and (last or progress.step % VALIDATION_STEPS == 0):
-                value = float(loss_model.test_on_batch(batch_inputs(validation), validation.target))
+                value = float(loss_model.test_on_batch(validation.inputs, validation.target))
                 progress.validation.append((progress.step, value))
             _show(bar, progress, settings)
             stopped = interrupted.is_set() and not last
@@ -223,21 +209,20 @@ def _try_to(keep: Callable[[], None]) -> bool:
 
 def _read(losses: list, progress: Progress, settings: Settings) -> None:
     """Move the losses of the last steps from the device to `progress`; raises `InputError` if they diverge."""
-    for loss in map(float, losses):
-        if not math.isfinite(loss):
-            _diverged(progress, settings, "is not a number")
-        progress.train_loss.append(loss)
+    values, how = [float(loss) for loss in losses], ""
+    finite = next((i for i, value in enumerate(values) if not math.isfinite(value)), len(values))
+    progress.train_loss += values[:finite]
     losses.clear()
     first, latest = progress.train_loss[:READ_STEPS], progress.train_loss[-VALIDATION_STEPS:]
-    if len(progress.train_loss) > VALIDATION_STEPS and np.mean(latest) > DIVERGED * np.median(first):
-        _diverged(progress, settings, f"rose from {np.median(first):.3g} to {np.mean(latest):.3g}")
-
-
-def _diverged(progress: Progress, settings: Settings, how: str) -> None:
-    raise InputError(
-        f"training of {settings.name} diverged at step {len(progress.train_loss)}: its loss {how}; the last good "
-        f"checkpoint is kept; give a learning_rate below {settings.training.learning_rate:g}"
-    )
+    if finite < len(values):
+        how = "is not a number"
+    elif len(progress.train_loss) > VALIDATION_STEPS and np.mean(latest) > DIVERGED * np.median(first):
+        how = f"rose from {np.median(first):.3g} to {np.mean(latest):.3g}"
+    if how:
+        raise InputError(
+            f"training of {settings.name} diverged at step {len(progress.train_loss)}: its loss {how}; the last good "
+            f"checkpoint is kept; give a learning_rate below {settings.training.learning_rate:g}"
+        )
 
 
 def _show(bar: tqdm.tqdm, progress: Progress, settings: Settings) -> None:
