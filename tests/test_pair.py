@@ -146,7 +146,7 @@ def test_a_pair_misaligned_by_much_is_put_right_and_said(piano, tmp_path, capsys
     assert f"moved by {-pair.offset} samples" in capsys.readouterr().out
     assert pair.offset == pytest.approx(samples, abs=30)
     midi, wav = saved(tmp_path, np.pad(audio, (6 * 44100, 0)), notes)
-    with pytest.raises(InputError, match="begun within 5 s of it"):
+    with pytest.raises(InputError, match="which starts within 5 s of it"):
         load_pair(midi, wav)
 
 

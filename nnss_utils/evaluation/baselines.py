@@ -70,8 +70,8 @@ def measure_alternatives(piece: Piece, model: TrainedModel, path: str) -> dict[s
     }
     sounds = {"network": (piece.prediction, piece.synthesis_seconds, _size(find_model(path)))}
     for name, (make, size) in alternatives.items():
-        begun = time.perf_counter()
-        sounds[name] = make(), time.perf_counter() - begun, size
+        started = time.perf_counter()
+        sounds[name] = make(), time.perf_counter() - started, size
     return {
         name: measure(target, sound, piece.onsets)
         | {"times_real_time": len(target) / SAMPLE_RATE / seconds, "megabytes": size / 1e6}

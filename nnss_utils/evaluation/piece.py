@@ -65,9 +65,9 @@ def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", ou
     played = can_play(model.instrument) and not wav
     notes = on_grid(read_notes(midi), grid_of(model.instrument) if played else 1)
     target = read_target(wav, notes, model.training["late"]) if wav else None
-    begun = time.perf_counter()
+    started = time.perf_counter()
     prediction = render(notes, model)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     written = write_wav(RENDERS / name / "prediction.wav", prediction, output)
     print(f"{relative(written.path)}: {len(prediction) / SAMPLE_RATE:.1f} s of sound in {seconds:.1f} s")
     if played:

@@ -195,9 +195,9 @@ def _train(model: LossModel, dataset: Dataset, probes: dict, clock: str, report:
     progress, snapshots, ended = Progress(), [], False
     _step(model, dataset.batch(0), 0.0)  # compiles; at a rate of 0 nothing is learnt
     while not ended:
-        begun = now()
+        started = now()
         loss = _step(model, dataset.batch(progress.step), learning_rate(model.settings, progress))
-        progress.seconds += now() - begun
+        progress.seconds += now() - started
         progress.step += 1
         progress.train_loss.append(loss)
         ended = progress.seconds >= training.seconds or progress.step >= training.steps or not math.isfinite(loss)
@@ -220,10 +220,10 @@ def _melody_measures(experiment: Experiment, model: LossModel, dataset: Dataset)
     """Return the measures of the melody as the network renders it, and the cost of rendering on the same clock."""
     task, now = experiment.task, CLOCKS[experiment.clock]
     notes = task.melody()[: task.heard]
-    target, begun = Steinway().render(notes), now()
+    target, started = Steinway().render(notes), now()
     with np.errstate(over="ignore", invalid="ignore"):  # a bad network at a low power overflows
         sound = render(notes, trained_model(model, dataset, task.pair(), {}), progress=False)
-    seconds = now() - begun
+    seconds = now() - started
     return {
         "measures": measure(target, np.nan_to_num(np.clip(sound, -1e3, 1e3)), [note.start for note in notes]),
         "audio_seconds": round(len(sound) / SAMPLE_RATE, 3),

@@ -248,7 +248,7 @@ class Judges:
         why = "two minutes on one core reach no 6 kHz at any factor; a factor acts as a shorter step (04_oversampling)"
         return Finding(PARTLY if learnt[4][1] > 1.2 * learnt[1][1] else OPEN, listed(learnt, cell, "; "), why)
 
-    @claim("Loss curves of training and test fall alike: no overfitting", "losses over time", longer=True)
+    @claim("Loss curves of training and test fall together: no overfitting", "losses over time", longer=True)
     def overfitting(self) -> Finding:
         rows = {base: self.of(base) for base in BASES} | {"masks": self.of("masks", "mask_keyed")}
         train, melody = (

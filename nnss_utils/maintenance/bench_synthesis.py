@@ -49,9 +49,9 @@ def speed(rounds: int = 5) -> dict:
 def memory(seconds: int) -> dict:
     """Measure the peak memory and speed of rendering a piece of `seconds` s, block by block."""
     model, notes = load_model(str(PRETRAINED)), prelude(seconds)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     lasts = sum(len(block) for block in synthesize(notes, model, progress=False)) / SAMPLE_RATE
-    taken = time.perf_counter() - begun
+    taken = time.perf_counter() - started
     return {"seconds": seconds, "peak_mb": peak_mb(), "times_real_time": lasts / taken}
 
 
@@ -83,9 +83,9 @@ def one_note(count: int = 24) -> dict:
     }
 
 
-def cold_start(begun: float) -> dict:
-    """Return the stages of a start from nothing to ten seconds of sound; `begun`: time.time() before the process."""
-    times = [begun, time.time()]
+def cold_start(started: float) -> dict:
+    """Return the stages of a start from nothing to ten seconds of sound; `started`: time.time() before the process."""
+    times = [started, time.time()]
     model = load_model(str(PRETRAINED))
     times.append(time.time())
     notes = prelude(10)
@@ -94,7 +94,7 @@ def cold_start(begun: float) -> dict:
     play(notes, model)
     times.append(time.time())
     names = ("imports", "model file", "compiling and the first note", "ten seconds of sound")
-    return {"stages": dict(zip(names, np.diff(times).tolist(), strict=True)), "total": times[-1] - begun}
+    return {"stages": dict(zip(names, np.diff(times).tolist(), strict=True)), "total": times[-1] - started}
 
 
 def tried(rounds: int = 7) -> dict:

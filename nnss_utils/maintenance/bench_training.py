@@ -43,9 +43,9 @@ BATCH = 16
 
 def timed(action: Callable[[], object]) -> float:
     """Return the seconds that an action takes."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     action()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def peak_mb() -> float:
@@ -187,11 +187,11 @@ def length(seconds: int, steps: int = 40) -> dict:
     with TemporaryDirectory(dir=CACHE) as folder:
         midi, wav = Path(folder) / "long.mid", Path(folder) / "long.wav"
         _write_long_pair(seconds, midi, wav)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         pair, settings = load_pair(midi, wav), make_settings()
         training.fingerprint(settings, pair)
         model, dataset = prepare(pair, settings)
-        start_up = time.perf_counter() - begun
+        start_up = time.perf_counter() - started
     _, *taken = (timed(lambda n=n: train_on(model, dataset, n)) for n in range(steps))  # the first one compiles
     return {"seconds": seconds, "start_up": start_up, "step": float(np.median(taken)), "peak_mb": peak_mb()}
 

@@ -38,7 +38,7 @@ def main(names: list[str]) -> None:
     if unknown:
         raise InputError(f"benchmark has no part {', '.join(sorted(unknown))}; its parts are {', '.join(PARTS)}")
     before = read_json(RESULT) if names and RESULT.is_file() else {"parts": {}}
-    parts, begun, failures = before["parts"], time.monotonic(), []
+    parts, started, failures = before["parts"], time.monotonic(), []
     with progress_bar(names or list(PARTS), desc="benchmark", unit="part") as bar:
         for name in bar:
             bar.set_postfix_str(name)
@@ -46,7 +46,7 @@ def main(names: list[str]) -> None:
                 parts[name] = measure(name)
             except InputError as failure:  # the other parts still count
                 failures.append(str(failure))
-    minutes = round((time.monotonic() - begun) / 60, 1)
+    minutes = round((time.monotonic() - started) / 60, 1)
     result = {"machine": machine(), "minutes": before.get("minutes", minutes), "parts": parts}  # minutes of a whole run
     result |= {"versions": versions(), "commit": commit()}
     print(table(result))

@@ -35,11 +35,11 @@ class TrainingView:
 
     def __call__(self, progress: Progress, model: TrainedModel) -> None:
         """Draw the picture of the training as it is; takes SHARE of the time."""
-        begun = time.monotonic()
+        started = time.monotonic()
         sound = render(self.notes, model, progress=False) if self.notes else None
         self.image.value = picture(progress, sound, self.target)
         self.probes += 1
-        self.next_probe = progress.seconds + max(FIRST_PROBE, (time.monotonic() - begun) / SHARE)
+        self.next_probe = progress.seconds + max(FIRST_PROBE, (time.monotonic() - started) / SHARE)
 
 
 def picture(progress: Progress, sound: np.ndarray | None, target: np.ndarray | None) -> bytes:

@@ -157,8 +157,8 @@ def _loop(
     steps, seconds = settings.training.steps, settings.training.seconds
     validation = on_device(dataset.validation_batch())
     losses = []  # of the steps since they were last read
-    begun, before = time.monotonic(), progress.seconds
-    saved, cost = begun, 1 / 30
+    started, before = time.monotonic(), progress.seconds
+    saved, cost = started, 1 / 30
     with (
         interruptible() as interrupted,
         ThreadPoolExecutor(WORKERS) as pool,
@@ -170,7 +170,7 @@ def _loop(
             loss_model.optimizer.learning_rate.assign(learning_rate(settings, progress))
             losses.append(loss_model.step(batch))
             progress.step += 1
-            progress.seconds = before + time.monotonic() - begun
+            progress.seconds = before + time.monotonic() - started
             last = progress.step >= steps or progress.seconds >= seconds
             due = not last and time.monotonic() - saved > min(CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE)
             if last or due or progress.step % READ_STEPS == 0:
@@ -178,7 +178,7 @@ def _loop(
                 paused = time.monotonic()
                 look()
                 looked = time.monotonic() - paused
-                begun, saved = begun + looked, saved + looked
+                started, saved = started + looked, saved + looked
             if validation and (last or progress.step % VALIDATION_STEPS == 0):
                 value = float(loss_model.test_on_batch(validation.inputs, validation.target))
                 progress.validation.append((progress.step, value))

@@ -41,36 +41,36 @@ class Voice {
 
   piece(samples) {
     const now = this.piano.context.currentTime;
-    if (this.begun === undefined) {
+    if (this.startedAt === undefined) {
       clearTimeout(this.patience);
-      this.begun = Math.ceil((now + 0.003) * RATE) / RATE; // on a sample: pieces join exactly
+      this.startedAt = Math.ceil((now + 0.003) * RATE) / RATE; // on a sample: pieces join exactly
       this.piano.started(this);
     }
-    this.play(samples, this.begun + this.samples / RATE, this.gain);
+    this.play(samples, this.startedAt + this.samples / RATE, this.gain);
     this.piano.heard(samples);
     this.samples += samples.length;
     if (this.waiting) return this.release();
     if (this.released) return;
     if (this.samples > LONGEST * RATE) return this.piano.release(this);
-    const left = this.begun + this.samples / RATE - now;
+    const left = this.startedAt + this.samples / RATE - now;
     this.timer = setTimeout(() => this.piano.send({ type: "more", id: this.id }), 1000 * Math.max(0, left - 0.5));
   }
 
   release() {
-    if (this.begun === undefined) {
+    if (this.startedAt === undefined) {
       this.waiting = true; // let go before its sound has come
       return;
     }
     clearTimeout(this.timer);
     this.released = true;
     this.waiting = false;
-    const held = Math.max(0.05, this.piano.context.currentTime + AHEAD - this.begun);
+    const held = Math.max(0.05, this.piano.context.currentTime + AHEAD - this.startedAt);
     this.piano.send({ type: "release", id: this.id, held: Math.round(held * RATE), fade: FADE });
   }
 
   tail(samples, begin) {
     const now = this.piano.context.currentTime + 0.002;
-    const at = this.begun + begin / RATE;
+    const at = this.startedAt + begin / RATE;
     const late = Math.max(0, now - at);
     const gain = new GainNode(this.piano.context, { gain: 0 });
     gain.connect(this.piano.volume);
@@ -287,7 +287,7 @@ class Piano {
   started(voice) {
     const { currentTime, baseLatency, outputLatency } = this.context;
     const device = baseLatency + (outputLatency || 0); // as far as the browser knows it
-    const latency = performance.now() - voice.struck + 1000 * (voice.begun - currentTime + device);
+    const latency = performance.now() - voice.struck + 1000 * (voice.startedAt - currentTime + device);
     this.root.dataset.latency = latency.toFixed(1);
     this.root.dataset.sounds = Number(this.root.dataset.sounds ?? 0) + 1;
     this.say(`${nameOf(voice.pitch)}: ${latency.toFixed(0)} ms from the key to its sound`);
