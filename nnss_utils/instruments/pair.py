@@ -106,8 +106,8 @@ def _checked_alignment(audio: np.ndarray, notes: Sequence[Note], wav: str | Path
             share = f"{pitches.agreement:.0%} of comparisons (recordings: over 90%, chance: 50%)"
             raise InputError(
                 f"{wav} is no recording of its MIDI file: at its onsets the notes' own pitches rise more than the "
-                f"others in {share}{f', {sounding}' if pitches.semitones % 12 else ''}; give the recording of this piece, "
-                f"which starts within {FARTHEST:g} s of it and is tuned near A = 440 Hz"
+                f"others in {share}{f', {sounding}' if pitches.semitones % 12 else ''}; give the recording of "
+                f"this piece, which starts within {FARTHEST:g} s of it and is tuned near A = 440 Hz"
             )
         if pitches.semitones:
             design = "unless the instrument sounds so by design, as a 16-foot stop or a bell"

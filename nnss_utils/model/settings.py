@@ -1,8 +1,9 @@
 """A user's choices, checked when they are made: flat parameters outside, small frozen dataclasses inside."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 
 from nnss_utils.dsp.normalization import check_power
 from nnss_utils.dsp.stft import Spectral
@@ -77,6 +78,7 @@ class Training:
         check_choice("precision", self.precision, ("float32", "mixed_bfloat16", "mixed_float16"))
 
 
+GIVEN = (int, float, str, bool, list, dict)  # types of parameters that papermill passes
 PARTS = {"spectral": Spectral, "codification": Codification, "network": Network, "training": Training}
 
 
@@ -146,8 +148,7 @@ def build_network(settings: Settings) -> keras.Model:
     return ARCHITECTURES[network.architecture].build(network.layers, network.units, settings.spectral.bins)
 
 
-def given_parameters(scope: Mapping[str, object]) -> dict[str, int | float | str | bool]:
-    """Return the parameters of `make_settings` in `scope`, a notebook's globals(): also those that papermill is given
-    with -p and the notebook does not list."""
-    names = make_settings.__kwdefaults__
-    return {name: scope[name] for name in names if isinstance(scope.get(name), int | float | str | bool)}
+def given_parameters(function: Callable, scope: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters of `function` in `scope`, a notebook's globals(): also those that papermill is given with
+    -p and the notebook does not list. Arrays and other objects of the notebook that share a name are left out."""
+    return {name: scope[name] for name in signature(function).parameters if isinstance(scope.get(name), GIVEN)}
