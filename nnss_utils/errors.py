@@ -1,4 +1,4 @@
-"""What a user reads: errors in one line, the progress of long work, and no noise of libraries."""
+"""Messages to the user: errors in one line, progress bars of long work, no output of libraries."""
 
 import contextlib
 import io
@@ -84,7 +84,7 @@ def papermill_terminal() -> TextIO | None:
 
 
 def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm.tqdm:
-    """Return a tqdm bar where the user looks: in the page, or in the terminal; options are tqdm's."""
+    """Return a tqdm bar in the page or in the terminal; options are tqdm's."""
     terminal = papermill_terminal()
     if terminal is None:
         return tqdm.auto.tqdm(iterable, **options)

@@ -14,7 +14,7 @@ from nnss_utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("NNSS_HOME", ROOT))  # tests write elsewhere
-CACHE, MODELS, KEPT_RESULTS = (ROOT / "data" / name for name in ("cache", "models", "results"))  # results: committed
+CACHE, MODELS, COMMITTED_RESULTS = (ROOT / "data" / name for name in ("cache", "models", "results"))
 RUNS, RENDERS, RESULTS = (HOME / "data" / name for name in ("runs", "renders", "results"))
 IMAGES = HOME / "img"
 

@@ -53,10 +53,10 @@ def test_a_row_says_what_it_learnt_and_what_it_cost(result):
 
 
 def test_a_result_is_kept_and_found_again_under_any_row_name(result):
-    again = experiment.kept_result(small("another name"))
+    again = experiment.cached_result(small("another name"))
     assert again["row"] == "another name" and again["steps"] == result["steps"]
-    assert experiment.kept_result(small(power=0.25)) is None
-    assert experiment.kept_result(dataclasses.replace(small(), clock="wall")) is None
+    assert experiment.cached_result(small(power=0.25)) is None
+    assert experiment.cached_result(dataclasses.replace(small(), clock="wall")) is None
 
 
 def test_a_sweep_trains_what_is_missing_and_nothing_else(result, monkeypatch):
@@ -229,11 +229,11 @@ def test_a_damaged_result_is_no_result(result):
     whole = path.read_text()
     try:
         path.write_text(whole[:100])
-        assert experiment.kept_result(small()) is None
+        assert experiment.cached_result(small()) is None
     finally:
         path.write_text(whole)
     write_json(RESULTS / "laboratory" / "other.json", {})
-    assert experiment.kept_result(small())["steps"] == result["steps"]
+    assert experiment.cached_result(small())["steps"] == result["steps"]
 
 
 def test_a_parameter_to_come_changes_no_result_but_a_changed_default_does(result):
@@ -241,9 +241,9 @@ def test_a_parameter_to_come_changes_no_result_but_a_changed_default_does(result
     try:
         del content["settings"]["codification"]["ring"]  # as if it had not existed when the row was trained
         write_json(path, content)
-        assert experiment.kept_result(small())["steps"] == result["steps"]
+        assert experiment.cached_result(small())["steps"] == result["steps"]
         content["settings"]["spectral"]["frame_step"] = 128  # as if that had been the usual value
         write_json(path, content)
-        assert experiment.kept_result(small()) is None
+        assert experiment.cached_result(small()) is None
     finally:
         write_json(path, result)

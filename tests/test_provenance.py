@@ -75,8 +75,8 @@ def test_data_and_batches_are_the_same_bits_again(pair):
 
 def committed():
     """Every committed result that `make reproduce` compares."""
-    results = [read_json(path) for path in sorted(reproduce.KEPT_RESULTS.glob("*.json"))]
-    return [*results, *test_set.kept_measures().values()]
+    results = [read_json(path) for path in sorted(reproduce.COMMITTED_RESULTS.glob("*.json"))]
+    return [*results, *test_set.committed_measures().values()]
 
 
 def test_results_made_again_from_the_same_data_do_not_differ():
@@ -123,7 +123,7 @@ def test_every_measured_figure_has_a_spread_or_is_exact():
     assert reproduce.spread_of("/parts/lstm_256/output_difference").absolute == 1e-5
     for exact in ("/pieces/bwv847/notes", "/settings/network/units", "/parameters", "/claims/0/verdict"):
         assert reproduce.spread_of(exact) == reproduce.Spread(""), exact
-    for path, value in reproduce.figures(read_json(reproduce.KEPT_RESULTS / "benchmark.json")):
+    for path, value in reproduce.figures(read_json(reproduce.COMMITTED_RESULTS / "benchmark.json")):
         assert not isinstance(value, float) or reproduce.spread_of(path) != reproduce.Spread(""), path
 
 
@@ -151,11 +151,11 @@ def commands(monkeypatch, tmp_path):
 
     def run(*command, folder=None):
         ran.append(command)
-        for path in (reproduce.KEPT_RESULTS).glob("*.json"):
+        for path in (reproduce.COMMITTED_RESULTS).glob("*.json"):
             write_json(tmp_path / path.name, read_json(path))
         if "nnss_utils.evaluation.test_set" in command:
             name = command[command.index("nnss_utils.evaluation.test_set") + 1]
-            model = test_set.kept_measures()[name]
+            model = test_set.committed_measures()[name]
             here = ["bwv847_fugue", "bwv846_prelude", *map(evaluation.piece_name, command[4:])]
             rows = {piece: model["pieces"][piece] for piece in here}
             write_json(tmp_path / "pieces" / f"{name}.json", model | {"pieces": rows})
@@ -184,7 +184,7 @@ def test_reproducing_from_nothing_trains_every_model_as_it_was_trained(commands,
     assert reproduce.main(["--all", "--tables", "results,models"]) == 0
     trained = [command[2:] for command in commands if "05_train.ipynb" in command]
     assert len(trained) == 6 and not (tmp_path / "laboratory").exists()
-    for name, model in test_set.kept_measures().items():
+    for name, model in test_set.committed_measures().items():
         if model["instrument"] == "steinway" and name != "steinway":
             wanted = Settings.from_dict(model["settings"])
             words = next(list(command[1:]) for command in trained if name in command)

@@ -1,7 +1,7 @@
 """Phase demodulation, or heterodyning: each bin without its own carrier (notebook 02_phase_analysis). The STFT counts a
-frame's phase from the frame's own start, so bin k turns by 2 pi k frame_step / frame_length from frame to frame. Times
-e^(-2 pi j k n / frame_length), n the frame's first sample, it counts from the signal's start ("timeinv" in LTFAT), and
-every bin is equally smooth."""
+frame's phase from the frame's own start, so bin k turns by 2 pi k frame_step / frame_length from frame to frame.
+Multiplied by e^(-2 pi j k n / frame_length), where n is the frame's first sample, it counts from the signal's start
+("timeinv" in LTFAT), and every bin is equally smooth."""
 
 from functools import lru_cache
 

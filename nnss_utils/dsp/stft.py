@@ -63,7 +63,7 @@ class Spectral:
 
     @property
     def scale(self) -> float:
-        """Factor that makes a sine of amplitude a measure a in its bin."""
+        """Factor that gives a sine of amplitude a the magnitude a in its bin."""
         return float(2 / np.sum(window_samples(self)))
 
     def frequencies(self) -> np.ndarray:
@@ -72,7 +72,7 @@ class Spectral:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return the same array, protected against changes: what a cache returns is shared."""
+    """Return the same array, protected against changes, because a cache shares it."""
     array.setflags(write=False)
     return array
 

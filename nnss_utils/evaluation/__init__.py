@@ -1,1 +1,1 @@
-"""Evaluation: measures, baselines, a piece, the test set, and what phases, onsets and frames do."""
+"""Evaluation: measures, baselines, a piece, the test set, and measures of phases, onsets and frames."""

@@ -21,9 +21,9 @@ BEFORE = 0.02  # s of a strike before its note's start
 
 
 def relative_change(sound: np.ndarray, spectral: Spectral, power: float | str) -> np.ndarray:
-    """Return by how much each bin changes from frame to frame, float64 (bins,), of a sound (samples,). sum |Y[n+1] -
-    Y[n]|^2 / sum |Y[n]|^2 of the normalized spectrogram: 0 stands still, 2 is uncorrelated, 4 turns by half a turn each
-    frame. Raises `InputError` where the sound is shorter than two frames."""
+    """Return the change of each bin from frame to frame, float64 (bins,), of a sound (samples,). sum |Y[n+1] - Y[n]|^2
+    / sum |Y[n]|^2 of the normalized spectrogram: 0 stands still, 2 is uncorrelated, 4 turns by half a turn each frame.
+    Raises `InputError` where the sound is shorter than two frames."""
     length, step = spectral.frame_length, spectral.frame_step
     frames = 1 + (len(sound) - length) // step
     if frames < 2:
@@ -57,8 +57,8 @@ def jitter_limit(frequencies: np.ndarray, milliseconds: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Coherence:
-    """How similar the strikes of one key are: the share of each bin's energy that repeats, float64 (bins,). energy: of
-    each bin, float64 (bins,); strikes: their number; alone: whether no other note sounded in any of them."""
+    """Similarity of one key's strikes: the share of each bin's energy that repeats, float64 (bins,). energy: of each
+    bin, float64 (bins,); strikes: their number; alone: whether no other note sounded in any of them."""
 
     spectral: Spectral
     share: np.ndarray

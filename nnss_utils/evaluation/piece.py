@@ -113,7 +113,7 @@ def evaluate(piece: Piece, model: TrainedModel, baselines: dict[str, dict]) -> d
 
 
 def result_file(name: str) -> Path:
-    """Return where the measures of a piece are kept."""
+    """Return the file with the measures of a piece."""
     return RESULTS / "evaluation" / f"{name}.json"
 
 

@@ -12,7 +12,7 @@ from nnss_utils.evaluation.metrics import OCTAVES, bandwidth_hz, measure
 from nnss_utils.evaluation.piece import Piece, make_piece, piece_name
 from nnss_utils.evaluation.tables import WAVEFORM, markdown_table, measures_table
 from nnss_utils.model.model_file import TrainedModel, load_model
-from nnss_utils.paths import KEPT_RESULTS, RESULTS, read_json, relative, write_json
+from nnss_utils.paths import COMMITTED_RESULTS, RESULTS, read_json, relative, write_json
 from nnss_utils.provenance import commit, data_digests, versions
 from nnss_utils.scores import SCORES
 
@@ -46,13 +46,13 @@ def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
 
 
 def result_file(name: str) -> Path:
-    """Return where the measures of a model's pieces are kept."""
+    """Return the file with the measures of a model's pieces."""
     return FOLDER / f"{name}.json"
 
 
-def kept_measures() -> dict[str, dict]:
+def committed_measures() -> dict[str, dict]:
     """Return the committed measures of all models by name."""
-    return {path.stem: read_json(path) for path in sorted((KEPT_RESULTS / "pieces").glob("*.json"))}
+    return {path.stem: read_json(path) for path in sorted((COMMITTED_RESULTS / "pieces").glob("*.json"))}
 
 
 def _griffin_lim(name: str, piece: Piece, instrument: str) -> dict:

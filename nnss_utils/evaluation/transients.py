@@ -1,4 +1,4 @@
-"""Onsets in numbers: rise, pre-echo, repetition, and the hammer's thump (notebook 13_attacks_and_alternatives). Sounds
+"""Measures of onsets: rise, pre-echo, repetition, and the hammer's thump (notebook 13_attacks_and_alternatives). Sounds
 are float (samples,) at 44.1 kHz, onsets are in seconds."""
 
 from collections.abc import Callable, Sequence
@@ -66,8 +66,8 @@ def thump_spectrum(strike: np.ndarray) -> np.ndarray:
 
 
 def thump_shift(low: np.ndarray, high: np.ndarray) -> float:
-    """Return by how many semitones one strike's thump lies above another's: where their spectra agree best. 0 for a
-    hammer that sounds the same under every key; the interval itself for a recording played faster."""
+    """Return the semitones by which one strike's thump lies above another's, where their spectra agree best. It is 0
+    for a hammer that sounds the same under every key, and the interval itself for a recording played faster."""
     a, b = (thump_spectrum(strike) for strike in (low, high))
     lags = range(-round(FARTHEST_SHIFT * STEPS_PER_SEMITONE), round(FARTHEST_SHIFT * STEPS_PER_SEMITONE) + 1)
     parts = ((a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) + min(0, lag)]) for lag in lags)
@@ -91,7 +91,7 @@ def sparse_sampler(play: Play, every: int = 12, lowest: int = 24) -> Play:
 
 
 def attack_panel(play: Play, pitches: Sequence[int], interval: int = 3, seed: int = 0) -> dict[str, float]:
-    """Return measures of the onsets of what `play` plays: notes alone, repeated, and `interval` semitones apart.
+    """Return measures of the onsets that `play` renders: notes alone, repeated, and `interval` semitones apart.
     attack_ms: the median over pitches of the rise from 10 to 90 %; pre_onset_db; repetition_db of eight strikes of the
     middle pitch at random samples; thump_semitones: the median shift of the thump from a key to the one `interval`
     higher, over the keys from C#6 up, whose partials lie above it."""

@@ -25,7 +25,7 @@ NOTES_PER_LAG = 40  # whose pitches are compared
 
 @dataclass(frozen=True)
 class Alignment:
-    """How far a WAV's onsets lie behind its MIDI file's, in ms, and the number of onsets that were read. offset: the
+    """The delay of a WAV's onsets behind its MIDI file's, in ms, and the number of onsets that were read. offset: the
     median; earliest: the 10th percentile, which slow attacks don't move; jitter: the standard deviation around each
     pitch's mean; drift: ms a second by which the offset grows, 0 unless that explains half of the jitter."""
 
@@ -37,15 +37,15 @@ class Alignment:
 
 
 def offset_samples(alignment: Alignment | None) -> int:
-    """Return by how many samples a recording is late; 0 where that is the attack's own rise, or unknown."""
+    """Return the samples by which a recording is late; 0 where this is the rise of the attack, or unknown."""
     known = alignment is not None and abs(alignment.earliest_ms) >= LEAST_CORRECTION_MS
     return round(alignment.earliest_ms / 1000 * SAMPLE_RATE) if known else 0
 
 
 def measure_alignment(audio: np.ndarray, notes: Sequence[Note], coarse: float | None = None) -> Alignment | None:
-    """Return how far the onsets in `audio` (samples,) lie behind those of `notes`, None where no onset can be read. The
-    offset to some ms is `coarse`, by default from `coarse_offset`; then the rise of each onset is read to the sample,
-    above HIGH_PASS or in the whole band, whichever shows more onsets."""
+    """Return the delay of the onsets in `audio` (samples,) behind those of `notes`, None where no onset can be read.
+    The offset to some ms is `coarse`, by default from `coarse_offset`; then the rise of each onset is read to the
+    sample, above HIGH_PASS or in the whole band, whichever shows more onsets."""
     coarse = coarse_offset(audio, notes) if coarse is None else coarse
     starts = np.array([note.start for note in notes])
     low, high = (np.searchsorted(np.sort(starts), starts + by) for by in (-0.06, 0.06))

@@ -9,11 +9,11 @@ import numpy as np
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.midi import Note
 
-OWN_RECORDING = "own recording"  # begins the name of an instrument that only a recording shows
+OWN_RECORDING = "own recording"  # begins the name of an instrument that is known by a recording only
 
 
 class Instrument(Protocol):
-    """It turns notes into sound: name, lowest and highest pitch, and the grid (samples) on which its notes start."""
+    """Turns notes into sound; it has a name, a range of pitches, and a grid (samples) on which its notes start."""
 
     name: str
     low: int

@@ -17,7 +17,7 @@ from nnss_utils.midi import Note, read_midi, write_midi
 from nnss_utils.paths import relative, release_pages
 from nnss_utils.provenance import data_digests
 
-SAME_OFFSET = 0.005  # s between the offsets of two recordings that count as the same
+SAME_OFFSET = 0.005  # s; offsets of two recordings that differ by less count as equal
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""The author's claims judged by the laboratory's results (notebook 07_claims). The table is made from kept JSON, and
-another run may judge differently; verdicts.py has claims and judges."""
+"""The author's claims judged by the laboratory's results (notebook 07_claims). The table is made from cached results;
+new results may give other verdicts. verdicts.py has claims and judges."""
 
 import dataclasses
 from collections.abc import Mapping

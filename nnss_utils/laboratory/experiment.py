@@ -1,7 +1,7 @@
 """One experiment: a configuration trained for a fixed time on one task, and measured (notebooks 03, 04, 07). Each
-experiment is one training on one core and one row of a table. Its result is kept as JSON under data/results/laboratory
-with everything that decides it, so tables are made again without training, and an interrupted sweep continues with the
-missing rows."""
+experiment is one training on one core and one row of a table. Its result is cached as JSON under
+data/results/laboratory with all its settings, so tables need no new training, and an interrupted sweep continues with
+the missing rows."""
 
 import dataclasses
 import hashlib
@@ -46,7 +46,7 @@ FINE, COARSE = 64, 8  # bins with a value of their own in the learning map, and 
 CLOCKS = {"cpu": time.process_time, "wall": time.monotonic}
 REGISTRIES = {"WINDOWS": WINDOWS, "LOSSES": LOSSES, "SOUND_LOSSES": SOUND_LOSSES, "ARCHITECTURES": ARCHITECTURES}
 
-# An identity digests what differs from these values: never change them, or kept results are not found again.
+# An identity digests what differs from these values: never change them, or cached results are not found again.
 USUAL = {
     "settings": {
         "spectral": {"frame_length": 2048, "frame_step": 256, "window": "hann", "kaiser_beta": 8.0, "oversampling": 1,
@@ -126,7 +126,7 @@ class Experiment:
 
     @property
     def path(self) -> Path:
-        """Where its result is kept."""
+        """The file of its result."""
         return FOLDER / f"{''.join(c if c.isalnum() else '-' for c in self.row)}-{self.identity}.json"
 
     def to_dict(self) -> dict:
@@ -150,8 +150,8 @@ def own_entries(settings: Settings) -> list[tuple[str, str, object]]:
     return [row for row in found if not getattr(row[2], "build", row[2]).__module__.startswith("nnss_utils")]
 
 
-def kept_result(experiment: Experiment) -> dict | None:
-    """Return an experiment's kept result, whatever its row was called then; None if there is none."""
+def cached_result(experiment: Experiment) -> dict | None:
+    """Return an experiment's cached result, under any row name; None if there is none."""
     now = experiment.to_dict()
     for path in sorted(FOLDER.glob(f"*-{experiment.identity}.json")):
         try:
@@ -164,7 +164,7 @@ def kept_result(experiment: Experiment) -> dict | None:
 
 
 def run_experiment(experiment: Experiment, report: Callable[[float], None] = lambda seconds: None) -> dict:
-    """Train and measure one row, keep its result and return it; `report` is called with the seconds trained so far."""
+    """Train and measure one row, write its result and return it; `report` is called with the seconds trained so far."""
     settings, task = experiment.settings, experiment.task
     model, dataset = prepare(task.pair(), settings)
     notes, plain = task.melody(GAP), dataclasses.replace(settings.training, holdout=0.0, seed=0)
@@ -274,7 +274,7 @@ def highest_learnt_hz(result: dict, at: int = -1, least: float = 0.1) -> float:
 
 
 def frames_per_second(result: dict) -> float:
-    """Return how many frames a row was trained on in a second."""
+    """Return the frames a row was trained on per second."""
     training = result["settings"]["training"]
     return result["steps"] * training["batch"] * training["frames"] / max(result["seconds"], 0.1)  # as it is rounded
 

@@ -77,7 +77,7 @@ def group(base: str, name: str, seconds: float = 120.0, clock: str = "cpu") -> l
 
 
 def choose(experiments: list[Experiment], rows: str) -> list[Experiment]:
-    """Return the experiments that `rows` names by comma, all if it is empty; `InputError` for an unknown row."""
+    """Return the experiments named in `rows` (by comma; all if empty); raises `InputError` for an unknown row."""
     wanted = [name.strip() for name in rows.split(",") if name.strip()]
     for name in wanted:
         check_choice("row", name, tuple(experiment.row for experiment in experiments))
@@ -106,7 +106,7 @@ def causes(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
 
 
 def everything(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
-    """Return every row of the claims' table, the most telling ones first."""
+    """Return every row of the claims' table, the most informative ones first."""
 
     def of(base: str, *groups: str) -> list[Experiment]:
         return [row for name in groups for row in group(base, name, seconds, clock)]

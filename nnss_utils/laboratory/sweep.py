@@ -1,6 +1,6 @@
-"""A sweep: experiments spread over worker processes by Dask, one core each (notebooks 03, 04, 07). Kept results are not
-made again, so an interrupted sweep continues. Workers are local processes, or those of a Dask scheduler on other
-machines, given by its address."""
+"""A sweep: experiments spread over worker processes by Dask, one core each (notebooks 03, 04, 07). Cached results are
+not computed again, so an interrupted sweep continues. Workers are local processes, or those of a Dask scheduler on
+other machines, given by its address."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ import dask
 from distributed import Client, as_completed, get_worker
 
 from nnss_utils.errors import InputError, check_number, progress_bar
-from nnss_utils.laboratory.experiment import REGISTRIES, Experiment, kept_result, own_entries, run_experiment
+from nnss_utils.laboratory.experiment import REGISTRIES, Experiment, cached_result, own_entries, run_experiment
 
 TOPIC = "seconds trained"
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {remaining} left{postfix}"
@@ -21,11 +21,11 @@ ENVIRONMENT = {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def run_all(experiments: Sequence[Experiment], workers: int = 0, scheduler: str = "") -> dict[str, dict]:
-    """Return the results of experiments by row, kept or made now; a bar shows the training that is left. workers:
-    processes, 0 for one a core; scheduler: address of a Dask scheduler whose workers train instead. Raises `InputError`
-    where no scheduler answers."""
+    """Return the results of experiments by row, cached or computed now; a bar shows the remaining training time.
+    workers: processes, 0 for one a core; scheduler: address of a Dask scheduler whose workers train instead. Raises
+    `InputError` where no scheduler answers."""
     check_number("workers", workers, 0, 1024, integer=True)
-    results = {experiment.row: kept_result(experiment) for experiment in experiments}
+    results = {experiment.row: cached_result(experiment) for experiment in experiments}
     missing = [experiment for experiment in experiments if results[experiment.row] is None]
     if missing:
         with _client(scheduler, min(workers or os.cpu_count() or 1, len(missing))) as client:

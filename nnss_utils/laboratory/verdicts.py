@@ -29,7 +29,7 @@ class Finding:
     why: str = ""
 
 
-# in the author's order: claim in our words, setting, whether a longer training might decide more, judge
+# in the author's order: claim in our words, setting, whether longer training could decide it, judge
 CLAIMS: list[tuple[str, str, bool, Callable[["Judges"], Finding]]] = []
 
 

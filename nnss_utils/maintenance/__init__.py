@@ -1,1 +1,1 @@
-"""What keeps the project up to date: the run of the notebooks, benchmarks, tables, reproduction, the shipped model."""
+"""Maintenance of the project: the run of the notebooks, benchmarks, tables, reproduction, the shipped model."""

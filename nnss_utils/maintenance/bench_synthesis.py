@@ -28,7 +28,7 @@ play = partial(render, progress=False)
 
 
 def prelude(seconds: float) -> list[Note]:
-    """Return the first `seconds` of the prelude, played again and again if it is shorter."""
+    """Return the first `seconds` of the prelude, repeated if it is shorter."""
     notes = bwv846_prelude()
     return repeated(notes, max(note.end for note in notes) + 0.5, seconds)
 

@@ -197,7 +197,7 @@ def length(seconds: int, steps: int = 40) -> dict:
 
 
 def _write_long_pair(seconds: int, midi: Path, wav: Path) -> None:
-    """Write a scale again and again until it lasts `seconds`, as MIDI and 16-bit WAV."""
+    """Write a repeated scale of `seconds` s, as MIDI and 16-bit WAV."""
     pair = small_pair()
     samples = seconds * SAMPLE_RATE
     with soundfile.SoundFile(wav, "w", SAMPLE_RATE, 1, "PCM_16") as file:

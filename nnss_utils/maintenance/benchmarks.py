@@ -76,7 +76,7 @@ def call(module: str, function: str, arguments: tuple) -> dict:
 
 
 def machine() -> dict:
-    """Return what the numbers were measured on."""
+    """Return the machine that the numbers were measured on."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

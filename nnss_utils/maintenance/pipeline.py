@@ -44,7 +44,7 @@ class Step:
 
     @property
     def stamp(self) -> Path:
-        """Where the digest of the last run is kept."""
+        """The file with the digest of the last run."""
         return OUTPUT / f"{self.output}.json"
 
     def is_up_to_date(self) -> bool:

@@ -1,7 +1,7 @@
 """Make the committed results again by their commands, and list the figures that differ by more than their spread. `make
 reproduce` writes everything under build/reproduced and changes nothing committed. It measures the shipped model, trains
-and measures the default one, judges the claims from the kept trainings, and measures the speeds. `--all` trains every
-model and every row of the claims, which takes hours. Given MIDI files join the pieces; missing ones are listed."""
+and measures the default one, judges the claims from the committed trainings, and measures the speeds. `--all` trains
+every model and every row of the claims, which takes hours. Given MIDI files are added; missing ones are listed."""
 
 import argparse
 import dataclasses
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nnss_utils.errors import check_choice, exit_with
-from nnss_utils.evaluation.test_set import kept_measures, worst
+from nnss_utils.evaluation.test_set import committed_measures, worst
 from nnss_utils.maintenance.pipeline import NOTEBOOKS, run_command
 from nnss_utils.maintenance.tables import CLAIMS, SPEED, TABLES
 from nnss_utils.model.model_file import PRETRAINED, read_metadata
 from nnss_utils.model.networks import ARCHITECTURES
 from nnss_utils.model.settings import Settings, make_settings
-from nnss_utils.paths import KEPT_RESULTS, ROOT, read_json
+from nnss_utils.paths import COMMITTED_RESULTS, ROOT, read_json
 
 HOME = ROOT / "build" / "reproduced"
 RESULTS = HOME / "data" / "results"
@@ -56,7 +56,7 @@ UNCOMPARED = re.compile(
 
 
 def main(arguments: list[str]) -> int:
-    """Make the results again, print what differs, and return how many figures do."""
+    """Make the results again, print the differences, and return the number of figures that differ."""
     parser = argparse.ArgumentParser(prog="python -m nnss_utils.maintenance.reproduce", description=__doc__)
     parser.add_argument("--all", action="store_true", help="train everything again")
     parser.add_argument("--tables", default=",".join(TABLES), help=f"by comma, of {', '.join(TABLES)}")
@@ -84,7 +84,7 @@ def notebook(name: str, out: str, *parameters: str) -> None:
 
 
 def results(everything: bool, midis: list[str]) -> tuple[dict, dict]:
-    """Return the shipped model's measures as committed and as made now, both of the pieces that are here."""
+    """Return the shipped model's committed and new measures of the pieces whose files are given."""
     if everything:
         name, out, *parameters = read_metadata(PRETRAINED)["training"]["command"].removeprefix("papermill ").split()
         notebook(name, out, *parameters)
@@ -93,7 +93,7 @@ def results(everything: bool, midis: list[str]) -> tuple[dict, dict]:
 
 def models(everything: bool, midis: list[str]) -> tuple[dict, dict]:
     """Return measures by model, committed and made now: of the default one, or all of the sampled piano."""
-    kept = {name: model for name, model in kept_measures().items() if model["instrument"] == "steinway"}
+    kept = {name: model for name, model in committed_measures().items() if model["instrument"] == "steinway"}
     names = [name for name in kept if name != PRETRAINED.stem] if everything else ["mask_keyed"]
     both = {}
     for name in names:
@@ -113,9 +113,9 @@ def parameters_of(settings: Settings) -> list[str]:
 
 
 def measured(name: str, midis: list[str]) -> tuple[dict, dict]:
-    """Return a model's committed measures and those made now, both of the pieces that are here."""
+    """Return a model's committed and new measures of the pieces whose files are given."""
     run("python", "-m", "nnss_utils.evaluation.test_set", name, *midis)
-    both = kept_measures()[name], read_json(RESULTS / "pieces" / f"{name}.json")
+    both = committed_measures()[name], read_json(RESULTS / "pieces" / f"{name}.json")
     committed, made = (model["pieces"].keys() for model in both)
     if missing := [piece for piece in committed if piece not in made]:
         print(f"not made again, since their MIDI files are not given (MIDI=PATH): {', '.join(missing)}")
@@ -124,9 +124,9 @@ def measured(name: str, midis: list[str]) -> tuple[dict, dict]:
 
 
 def claims(everything: bool, midis: list[str]) -> tuple[dict, dict]:
-    """Return the judged claims as committed and as judged now, from the kept trainings or from new ones."""
+    """Return the judged claims as committed and as judged now, from the committed trainings or from new ones."""
     if not everything:
-        shutil.copytree(KEPT_RESULTS / "laboratory", RESULTS / "laboratory", dirs_exist_ok=True)
+        shutil.copytree(COMMITTED_RESULTS / "laboratory", RESULTS / "laboratory", dirs_exist_ok=True)
     notebook("07_claims.ipynb", "out.ipynb")
     return read_json(CLAIMS), read_json(RESULTS / "claims.json")
 
@@ -161,7 +161,7 @@ def differences(committed: object, made: object) -> list[str]:
 
 
 def spread_of(path: str) -> Spread:
-    """Return what a figure at this path may differ by: nothing where no pattern matches."""
+    """Return the spread allowed to a figure at this path: 0 where no pattern matches."""
     return next((spread for spread in SPREADS if re.search(spread.path, path)), Spread(""))
 
 

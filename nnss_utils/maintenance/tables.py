@@ -3,15 +3,15 @@ evaluation.test_set makes the JSON of results and models, notebook 07_claims of 
 
 from collections.abc import Callable
 
-from nnss_utils.evaluation.test_set import bands_table, kept_measures, pieces_table, worst_table
+from nnss_utils.evaluation.test_set import bands_table, committed_measures, pieces_table, worst_table
 from nnss_utils.laboratory.claims import claims_table
 from nnss_utils.maintenance import benchmarks
 from nnss_utils.model.model_file import PRETRAINED
-from nnss_utils.paths import KEPT_RESULTS, atomic_write, read_json
+from nnss_utils.paths import COMMITTED_RESULTS, atomic_write, read_json
 
-TABLES_FILE = KEPT_RESULTS / "README.md"
-SPEED = KEPT_RESULTS / "benchmark.json"
-CLAIMS = KEPT_RESULTS / "claims.json"
+TABLES_FILE = COMMITTED_RESULTS / "README.md"
+SPEED = COMMITTED_RESULTS / "benchmark.json"
+CLAIMS = COMMITTED_RESULTS / "claims.json"
 
 
 def results_table(model: dict) -> str:
@@ -31,8 +31,8 @@ def speed_table(result: dict) -> str:
 
 # name -> (what reads its committed JSON, what shows JSON as a table)
 TABLES: dict[str, tuple[Callable[[], dict], Callable[[dict], str]]] = {
-    "results": (lambda: kept_measures()[PRETRAINED.stem], results_table),
-    "models": (kept_measures, worst_table),
+    "results": (lambda: committed_measures()[PRETRAINED.stem], results_table),
+    "models": (committed_measures, worst_table),
     "claims": (lambda: read_json(CLAIMS), lambda content: claims_table(content["claims"], short=True)),
     "speed": (lambda: read_json(SPEED), speed_table),
 }

@@ -37,8 +37,8 @@ MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that o
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with all that its use needs, among it the record of its training. output_scale: unit of its outputs;
-    low, high: MIDI pitches; longest: seconds after a note's start that training saw."""
+    """A network with everything that rendering needs, and the record of its training. output_scale: unit of its
+    outputs; low, high: MIDI pitches; longest: seconds after a note's start that training saw."""
 
     network: keras.Model
     settings: Settings

@@ -108,7 +108,7 @@ def _mask(body: Callable) -> Callable:
     @wraps(body)
     def build(layers: int, units: int, bins: int) -> keras.Model:
         inputs = level, features, pitch = _mask_inputs(bins)
-        # zeros at first: a key without training still gets the masks of its codification's shape
+        # zeros at first, so an untrained key gets the part that all keys share
         key = nn.Embedding(PITCHES, units, embeddings_initializer="zeros", name="key")(pitch)
         x = nn.Dense(units, name="first")(nn.Concatenate()([level, features]))
         x = body(nn.Add()([x, key]), layers, units)
@@ -139,9 +139,8 @@ def mask_keyed(layers: int, units: int, bins: int) -> keras.Model:
 
     Curves are a linear layer of the time since note-on, times a gate of the time since note-off and the velocity
     (`layers` dense layers beside a linear one); bins below SPLIT have other curves than bins above. Each key adds its
-    own table, zero at first, to what all keys share: at times that training never showed for a key, it does as the
-    other keys do. All frames of a row must be of one key.
-    """
+    own table, zero at first, to what all keys share: at times that training never showed for a key, it behaves like the
+    other keys. All frames of a row must be of one key."""
     inputs = _, note, pitch = _mask_inputs(bins)  # key and time determine the levels
     times = SINCE_ON.count
     on, rest, key = note[..., :times], note[..., times:], pitch[:, 0]
@@ -169,7 +168,8 @@ def _table(name: str, row, height: int, width: int, rows: int = PITCHES):
 
 
 def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> list[int]:
-    """Give untrained keys of low..high the nearest trained one's tables, else they are too soft; return these keys."""
+    """Copy the nearest trained key's tables to untrained keys of low..high, which would be too soft; return these
+    keys."""
     missing = [pitch for pitch in range(low, high + 1) if pitch not in trained]
     nearest = [min(trained, key=lambda key: (abs(key - pitch), key)) for pitch in missing]
     tables = [weight for weight in network.weights if weight.path.startswith("own_")]

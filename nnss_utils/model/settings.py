@@ -84,7 +84,7 @@ PARTS = {"spectral": Spectral, "codification": Codification, "network": Network,
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a training needs to know, saved inside the model it makes. `make_settings` holds the defaults."""
+    """All settings of a training, saved inside the model that it makes. `make_settings` holds the defaults."""
 
     name: str
     spectral: Spectral

@@ -1,1 +1,1 @@
-"""What notebooks and pages show: plots, players, sliders, live training, the app."""
+"""Parts that notebooks and pages show: plots, players, sliders, live training, the app."""

@@ -18,8 +18,8 @@ from nnss_utils.midi import Note
 from nnss_utils.notebook.players import BROWSER, STYLE
 from nnss_utils.synthesis.voice import VoiceRenderer
 
-MOST_VOICES = 64  # that sound at once; the oldest is lost
-MOST_HELD = 25.0  # s that a key may be held
+MOST_VOICES = 64  # voices at once; a further one ends the oldest
+MOST_HELD = 25.0  # s, longest time that a key can be held
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A training while it runs, in a page: the loss, and a test piece that fills in (notebook 05_train)."""
+"""A live view of training in a page: the loss, and a test piece that becomes clearer (notebook 05_train)."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -37,7 +37,7 @@ def flac(sound: np.ndarray, gain: float = 1.0) -> bytes:
 
 
 class WithPicture:
-    """A widget for which, in a page without a kernel, the picture (PNG) stands that its method `still` returns."""
+    """A widget that a page without a kernel shows as a picture (PNG), the result of its method `still`."""
 
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict] | dict:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -84,7 +84,7 @@ class Comparison(WithPicture, anywidget.AnyWidget):
         return self
 
     def _column(self, title: str, sound: np.ndarray, brightest: float) -> dict:
-        """Return what the page needs of one sound; drawn again only if something has changed."""
+        """Return one sound as the page needs it; it is drawn again only if something has changed."""
         drawn = f"{title} {self.gain} {self.scale} {brightest:.5g} {self.seconds}".encode()
         key = hashlib.sha1(drawn + np.ascontiguousarray(sound).tobytes()).hexdigest()
         for column in self.columns:

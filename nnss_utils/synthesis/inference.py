@@ -16,8 +16,8 @@ from nnss_utils.model.settings import Settings
 
 @dataclass(frozen=True)
 class Tiling:
-    """How frames are given to a network: rows of `core` frames, with `context` more on each side, in batches of as many
-    rows as one of `rows` says, largest first; only a few numbers, so that few shapes are compiled."""
+    """How frames are given to a network: a tile has `core` frames and `context` more on each side; `rows` are the batch
+    sizes that are compiled, largest first."""
 
     core: int
     context: int

@@ -1,6 +1,5 @@
-"""One voice at a time from a mask network: what a piece, a keyboard or a single note is rendered with (11_speed). Only
-audible sound is computed: a voice that was made before is taken from memory, and a voice ends where its key's damper
-has silenced it."""
+"""Renders voices by a mask network, for a piece, a keyboard or a single note (notebook 11_speed). Only audible sound is
+computed: voices are cached, and a voice ends where its key's damper has silenced it."""
 
 import math
 from collections import OrderedDict
@@ -20,10 +19,10 @@ from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_spectr
 
 FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
 PROBE = Note(0.0, 0.25, 0)  # a short note, loud when it ends: how long its key sounds after it
-MOST_FRAMES = 512  # of one voice that are resynthesized at a time
+MOST_FRAMES = 512  # frames of one voice that are resynthesized at a time
 TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 64_000_000  # of rendered voices in memory
-AHEAD = 2 * SAMPLE_RATE  # samples of tone made for a key that is held; then twice as many, and so on
+AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
 
 Key = tuple[int, int, int]  # pitch, velocity, samples held: notes with the same key sound the same
 
@@ -69,8 +68,8 @@ class VoiceRenderer:
             yield key, sound
 
     def sustain(self, pitch: int, velocity: int = 100) -> Iterator[np.ndarray]:
-        """Yield the sound of a key that is held, in float32 (samples,) pieces from its note-on on, endlessly. Each
-        piece costs one small batch, whatever came before. Raises `InputError` if the pitch is out of range."""
+        """Yield the sound of a held key in float32 (samples,) pieces, endlessly, beginning with its note-on. Each piece
+        costs one small batch. Raises `InputError` if the pitch is out of range."""
         check_range([Note(0.0, 1.0, pitch)], self.model.low, self.model.high, f"the model {self.model.name}")
         spectral, tiling = self.model.settings.spectral, self.tiling
         o, step, tiles = spectral.oversampling, spectral.frame_step, tiling.rows[-1]

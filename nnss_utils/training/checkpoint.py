@@ -21,7 +21,7 @@ from nnss_utils.paths import relative
 
 @dataclass
 class Progress:
-    """Where a training stands: steps and seconds done, and the losses so far."""
+    """Progress of a training: steps and seconds done, and the losses so far."""
 
     step: int = 0
     seconds: float = 0.0

@@ -22,7 +22,7 @@ from nnss_utils.model.pairs import as_pairs
 from nnss_utils.model.settings import Settings
 from nnss_utils.paths import release_pages
 
-SHORTEST_SOUND = 0.0136  # s of a note that a frame hears at least (600 samples; the window's edge hides less)
+SHORTEST_SOUND = 0.0136  # s of a note in a frame at least (600 samples: less lies under the window's edge)
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def make_dataset(notes: Sequence[Note], audio: np.ndarray, settings: Settings, t
 
 
 class Dataset:
-    """What all ways of drawing share. A subclass defines `_hold_out(fraction)`, which returns whether anything is held
-    out; `_draw(rng, validation=...)`, which returns each row's note (batch,), None for sequences, and first samples as
-    `positions` does; and `_make(note, first)`, which returns the batch of these examples."""
+    """The part that all ways of drawing share. A subclass defines `_hold_out(fraction)`, which returns whether anything
+    is held out; `_draw(rng, validation=...)`, which returns each row's note (batch,), None for sequences, and first
+    samples as `positions` does; and `_make(note, first)`, which returns the batch of these examples."""
 
     single_frames = False  # whether an example is one frame
     by_voice = False  # whether each note that sounds in an example has its own row

@@ -30,7 +30,7 @@ class LossModel(keras.Model):
         self.network, self.settings, self.output_scale = network, settings, output_scale
         self.floor = MIX_FLOOR if mixed else FLOOR
         optimizer = keras.optimizers.Adam(settings.training.learning_rate, global_clipnorm=1.0)
-        if settings.training.precision == "mixed_float16":  # keeps its small gradients from vanishing
+        if settings.training.precision == "mixed_float16":  # small gradients do not vanish
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.compile(optimizer=optimizer, jit_compile=keras.backend.backend() != "torch")
 

@@ -1,4 +1,4 @@
-"""Batches made ahead of training on other threads, and moved to where the network computes (11_speed)."""
+"""Threads make batches before training needs them and move them to the network's device (notebook 11_speed)."""
 
 import os
 from collections.abc import Iterator

@@ -31,7 +31,7 @@ VALIDATION_STEPS = 50
 READ_STEPS = 10  # between two readings of the losses
 WARM_UP_STEPS = 30
 SLACK = 0.15  # share of the time by which steps may lag before the clock sets the learning rate
-DIVERGED = 100  # times the loss of the first steps
+DIVERGED = 100  # a loss above this many times that of the first steps has diverged
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
 
 
@@ -42,11 +42,11 @@ class Probe(Protocol):
         """Return whether it is time to be called."""
 
     def __call__(self, progress: Progress, model: TrainedModel) -> None:
-        """Look at the model as it is now."""
+        """Look at the current model."""
 
 
 def fingerprint(settings: Settings, pair: Pair) -> str:
-    """Return a digest of everything that decides what a training makes."""
+    """Return a digest of everything that decides the result of a training."""
     return hashlib.sha256(json.dumps([settings.to_dict(), pair.digests], sort_keys=True).encode()).hexdigest()
 
 
@@ -142,7 +142,7 @@ def _summary(progress: Progress, loss_model: LossModel, pair: Pair) -> dict:
 
 
 def trained_model(loss_model: LossModel, dataset: Dataset, pair: Pair, record: dict) -> TrainedModel:
-    """Return what a training made, ready to be used or saved; `record`: how it went."""
+    """Return the model of a training, ready to be used or saved; `record`: the record of the training."""
     return TrainedModel(
         loss_model.network, loss_model.settings, dataset.tuning, loss_model.output_scale, pair.instrument,
         *pair.pitches, dataset.longest, record,
