@@ -1,24 +1,25 @@
 """`make run`: from a bare machine to Bach by a network, by the notebooks 01, 05 and 06 where they are not up to date.
 `make run PRETRAINED=1` uses the shipped model and runs 06 alone; `MIDI=PATH` renders a file instead of the project's
-scores. A notebook is up to date if its source, the code, its parameters and the files it reads are the same as at its
-last run, and the files that it wrote exist."""
+scores. A notebook is up to date if its source, the code, its parameters, the files it reads and those it wrote are the
+same as after its last run."""
 
 import argparse
 import hashlib
-import os
-import subprocess
-import sys
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import papermill
+
 from nnss_utils.errors import InputError, exit_with
 from nnss_utils.evaluation.piece import piece_name, print_report, result_file
 from nnss_utils.model.model_file import PRETRAINED, run_file
-from nnss_utils.paths import HOME, RENDERS, RESULTS, ROOT, RUNS, read_json, relative, write_json
-from nnss_utils.scores import SCORES
+from nnss_utils.paths import RENDERS, RESULTS, ROOT, RUNS, read_json, relative, write_json
+from nnss_utils.scores import SCORES, read_notes
 
 NOTEBOOKS = ROOT / "notebooks"
+QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # not the tracebacks of an interrupted kernel
 OUTPUT = RUNS / "notebooks"
 MODEL = "mask_keyed"  # the name of 05's default
 
@@ -35,42 +36,37 @@ class Step:
 
     @property
     def digest(self) -> str:
-        """Digest of everything that decides the notebook's result."""
+        """Digest of everything that decides the notebook's result, and of the files with the result."""
         digest = hashlib.sha256(repr(self.parameters).encode())
         code = sorted((ROOT / "nnss_utils").rglob("*.py"))
-        for path in (NOTEBOOKS / f"{self.notebook}.ipynb", *code, *self.reads):
-            digest.update(path.read_bytes() if path.is_file() else b"")
+        for path in (NOTEBOOKS / f"{self.notebook}.ipynb", *code, *self.reads, *self.writes):
+            digest.update(path.read_bytes() if path.is_file() else b"missing")
         return digest.hexdigest()
 
     @property
     def stamp(self) -> Path:
-        """The file with the digest of the last run."""
+        """The file with the digest after the last run."""
         return OUTPUT / f"{self.output}.json"
 
     def is_up_to_date(self) -> bool:
-        """Return whether nothing has changed since the last run and its files exist."""
-        there = all(path.is_file() for path in (self.stamp, *self.writes))
-        return there and read_json(self.stamp).get("digest") == self.digest
+        """Return whether nothing has changed since the last run, its results included."""
+        return self.stamp.is_file() and read_json(self.stamp).get("digest") == self.digest
 
     def run(self) -> None:
         """Run the notebook by papermill unless it is up to date; raises `InputError` if it fails."""
-        made = OUTPUT / f"{self.output}.ipynb"
+        source, made = NOTEBOOKS / f"{self.notebook}.ipynb", OUTPUT / f"{self.output}.ipynb"
         if self.is_up_to_date():
             print(f"{relative(made)} is up to date")
             return
         OUTPUT.mkdir(parents=True, exist_ok=True)
         words = [word for name, value in self.parameters for word in ("-p", name, value)]
-        run_command("papermill", f"{self.notebook}.ipynb", str(made), *words, folder=NOTEBOOKS)
+        print(f"$ {shlex.join(['papermill', source.name, str(made), *words])}", flush=True)
+        try:
+            papermill.execute_notebook(source, made, dict(self.parameters), cwd=NOTEBOOKS, extra_arguments=QUIET)
+        except papermill.PapermillExecutionError as error:
+            where = "" if error.ename == InputError.__name__ else f"{relative(made)} failed: {error.ename}: "
+            raise InputError(f"{where}{error.evalue}") from None
         write_json(self.stamp, {"digest": self.digest})
-
-
-def run_command(*command: str, folder: Path = ROOT, home: Path = HOME) -> None:
-    """Run a command of this Python's environment, its files under `home`; raises `InputError` if it fails."""
-    print(f"$ {' '.join(command)}", flush=True)
-    program = str(Path(sys.executable).parent / command[0])
-    done = subprocess.run([program, *command[1:]], cwd=folder, env=os.environ | {"NNSS_HOME": str(home)})
-    if done.returncode:
-        raise InputError(f"{' '.join(command)} ended with {done.returncode}; its output is above")
 
 
 def steps(midis: Sequence[str], pretrained: bool) -> list[Step]:
@@ -80,7 +76,7 @@ def steps(midis: Sequence[str], pretrained: bool) -> list[Step]:
     for midi in midis:
         name = piece_name(midi)
         sounds = (RENDERS / name / kind for kind in ("prediction.wav", "target.wav", "spectrograms.png"))
-        path = midi if midi in SCORES else str(Path(midi).resolve())
+        path = str(Path(midi).resolve()) if Path(midi).is_file() else midi
         parameters = (("midi", path), ("model", model), ("name", name))
         made.append(Step("06_evaluation", f"06_{name}", parameters, (file, Path(midi)), (*sounds, result_file(name))))
     if pretrained:
@@ -94,12 +90,11 @@ def main(arguments: list[str]) -> None:
     """Run the steps, then print the measures and where everything is."""
     parser = argparse.ArgumentParser(prog="python -m nnss_utils.maintenance.pipeline", description=__doc__)
     parser.add_argument("--pretrained", action="store_true", help="use the shipped model")
-    parser.add_argument("midi", nargs="*", help="MIDI files to render instead of the project's two scores")
+    parser.add_argument("midi", nargs="*", help="MIDI files or scores to render; without any: the project's two scores")
     chosen = parser.parse_args(arguments)
     midis = chosen.midi or list(SCORES)
     for midi in midis:
-        if midi not in SCORES and not Path(midi).is_file():
-            raise InputError(f"MIDI file {midi} does not exist; give the path of a .mid file")
+        read_notes(midi)  # a bad file is reported before the training
     for step in steps(midis, chosen.pretrained):
         step.run()
     print_report([piece_name(midi) for midi in midis])

@@ -5,17 +5,20 @@ every model and every row of the claims, which takes hours. Given MIDI files are
 
 import argparse
 import dataclasses
+import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
-from nnss_utils.errors import check_choice, exit_with
+from nnss_utils.errors import InputError, check_choice, exit_with
 from nnss_utils.evaluation.test_set import committed_measures, worst
-from nnss_utils.maintenance.pipeline import NOTEBOOKS, run_command
+from nnss_utils.maintenance.pipeline import NOTEBOOKS
 from nnss_utils.maintenance.tables import CLAIMS, SPEED, TABLES
 from nnss_utils.model.model_file import PRETRAINED, read_metadata
 from nnss_utils.model.networks import ARCHITECTURES
@@ -74,7 +77,13 @@ def main(arguments: list[str]) -> int:
     return differing
 
 
-run = partial(run_command, home=HOME)
+def run(*command: str, folder: Path = ROOT) -> None:
+    """Run a command of this Python's environment, its files under HOME; raises `InputError` if it fails."""
+    print(f"$ {shlex.join(command)}", flush=True)
+    program = Path(sys.executable).parent / command[0]
+    done = subprocess.run([program, *command[1:]], cwd=folder, env=os.environ | {"NNSS_HOME": str(HOME)})
+    if done.returncode:
+        raise InputError(f"{shlex.join(command)} ended with {done.returncode}; its output is above")
 
 
 def notebook(name: str, out: str, *parameters: str) -> None:
