@@ -178,7 +178,7 @@ def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list
     return sorted(notes), left_out
 
 
-def write_midi(path: str | Path, notes: Iterable[Note], program: int = 0, pedal: Iterable[tuple] = ()) -> Path:
+def write_midi(path: str | Path, notes: Iterable[Note], pedal: Iterable[tuple] = ()) -> Path:
     """Write notes as a MIDI file of type 0 whose tick is one sample of 44.1 kHz, and return the path. pedal: (down, up)
     of the sustain pedal in seconds. One MIDI channel can't hold two notes of one pitch at a time: the later one cuts
     the earlier one."""
@@ -192,7 +192,7 @@ def write_midi(path: str | Path, notes: Iterable[Note], program: int = 0, pedal:
         events.append((on, 1, mido.Message("note_on", note=note.pitch, velocity=note.velocity)))
         events.append((on + held, 0, mido.Message("note_off", note=note.pitch, velocity=0)))
     events.sort(key=itemgetter(0, 1))  # a release comes before a strike at the same tick
-    track = [mido.MetaMessage("set_tempo", tempo=500_000), mido.Message("program_change", program=program)]
+    track = [mido.MetaMessage("set_tempo", tempo=500_000), mido.Message("program_change", program=0)]
     track += [m.copy(time=tick - before) for (before, *_), (tick, _, m) in pairwise([(0, 0, None), *events])]
     song = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT, tracks=[mido.MidiTrack(track)])
     with atomic_write(path) as part:

@@ -18,11 +18,11 @@ OTHERS = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
 
 SCRIPT = """
 import keras, numpy as np
-from nnss_utils import training
-from nnss_utils.config import make_settings
+from nnss_utils.instruments.pair import Pair
 from nnss_utils.midi import Note
-from nnss_utils.pair import Pair
-from nnss_utils.synthesis import render
+from nnss_utils.model.settings import make_settings
+from nnss_utils.synthesis.render import render
+from nnss_utils.training import train
 notes = tuple(Note(float(i), i + 0.5, 60 + i) for i in range(5))
 time = np.arange(6 * 44100) / 44100
 audio = sum(np.where(time >= n.start, 0.3 * np.sin(2 * np.pi * 440 * 2 ** ((n.pitch - 69) / 12) * (time - n.start))

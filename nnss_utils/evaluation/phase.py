@@ -17,7 +17,7 @@ from nnss_utils.midi import Note, moved, samples_of
 
 STRETCH = 4096  # frames at a time
 WEAKEST_DB = -60.0  # below the strongest band: quieter bands don't count
-BEFORE = 0.02  # s of a strike before its note's start
+BEFORE, AFTER = 0.02, 0.15  # s of a strike before and after its note's start
 
 
 def relative_change(sound: np.ndarray, spectral: Spectral, power: float | str) -> np.ndarray:
@@ -81,20 +81,20 @@ class Coherence:
         """Whether every band that is loud enough can be learnt."""
         return self.learnable_hz() == self.bands()[-1][1]
 
-    def learnable_hz(self, least: float = 0.5) -> float:
-        """Return the learnable bandwidth in Hz: up to it, every band repeats at least the share `least` of its energy.
-        No prediction from notes can explain more than what repeats: half is a complex SNR of 3 dB at best."""
-        repeating = takewhile(lambda band: band[2] >= least, self.bands())
+    def learnable_hz(self) -> float:
+        """Return the learnable bandwidth in Hz: up to it, every band repeats at least half of its energy.
+        No prediction from notes can explain more than what repeats: half is a complex SNR of at most 3 dB."""
+        repeating = takewhile(lambda band: band[2] >= 0.5, self.bands())
         return max((high for _, high, _ in repeating), default=0.0)
 
 
-def coherence(pair: Pair, seconds: float = 0.15, frame_length: int = 1024) -> Coherence | None:
+def coherence(pair: Pair) -> Coherence | None:
     """Return how far strikes of the same key at the same velocity repeat in a pair, phases included. Frames count from
-    BEFORE the note's start to `seconds` after it; strikes in which another note sounds are used only if there are no
+    BEFORE the note's start to AFTER it; strikes in which another note sounds are used only if there are no
     others. None if no key is struck twice."""
-    spectral = Spectral(frame_length, frame_length // 4, heterodyne=False, bins=frame_length // 2 + 1)
-    alone = _strikes(pair, seconds, alone=True)
-    if not (groups := alone or _strikes(pair, seconds, alone=False)):
+    spectral = Spectral(1024, 256, heterodyne=False, bins=513)
+    alone = _strikes(pair, alone=True)
+    if not (groups := alone or _strikes(pair, alone=False)):
         return None
     repeating, energy = np.zeros(spectral.bins), np.zeros(spectral.bins)
     for group in groups:
@@ -108,16 +108,16 @@ def coherence(pair: Pair, seconds: float = 0.15, frame_length: int = 1024) -> Co
     return Coherence(spectral, share, energy, sum(map(len, groups)), bool(alone))
 
 
-def _strikes(pair: Pair, seconds: float, *, alone: bool) -> list[np.ndarray]:
+def _strikes(pair: Pair, *, alone: bool) -> list[np.ndarray]:
     """Return the strikes, float32 (strikes, samples), of each key and velocity that is struck at least twice."""
-    before, width = round(BEFORE * SAMPLE_RATE), round((BEFORE + seconds) * SAMPLE_RATE)
+    before, width = round(BEFORE * SAMPLE_RATE), round((BEFORE + AFTER) * SAMPLE_RATE)
     notes, groups = sorted(pair.notes), defaultdict(list)
     ends = [-np.inf, *np.maximum.accumulate([note.end for note in notes[:-1]])]  # of all notes before each
     following = [*(note.start for note in notes[1:]), np.inf]
     for note, end, start in zip(notes, ends, following, strict=False):
         first = samples_of(note)[0] - before
-        crowded = end > note.start - BEFORE or start < note.start + seconds
-        fits = 0 <= first <= len(pair.audio) - width and note.duration >= seconds
+        crowded = end > note.start - BEFORE or start < note.start + AFTER
+        fits = 0 <= first <= len(pair.audio) - width and note.duration >= AFTER
         if fits and not (alone and crowded):
             groups[note.pitch, note.velocity].append(pair.audio[first : first + width])
     return [np.stack(group) for group in groups.values() if len(group) > 1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.errors import InputError
+from nnss_utils.errors import InputError, exit_with
 from nnss_utils.evaluation.metrics import OCTAVES, measure
 from nnss_utils.evaluation.tables import LEVELS, WAVEFORM, measures_table
 from nnss_utils.instruments.base import on_grid
@@ -149,4 +149,4 @@ def print_report(names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    print_report(sys.argv[1:])
+    exit_with(print_report)

@@ -27,10 +27,10 @@ def envelope(sound: np.ndarray) -> np.ndarray:
     return np.sqrt(np.convolve(np.square(sound, dtype=np.float64), window / len(window), mode="same"))
 
 
-def attack_seconds(sound: np.ndarray, onset: float, within: float = 0.1) -> float:
-    """Return the time that the envelope takes from 10 to 90 % of its highest value in the `within` s after an onset."""
+def attack_seconds(sound: np.ndarray, onset: float) -> float:
+    """Return the time that the envelope takes from 10 to 90 % of its highest value in the 0.1 s after an onset."""
     first = round(onset * SAMPLE_RATE)
-    rising = envelope(sound[first : first + round(within * SAMPLE_RATE)])
+    rising = envelope(sound[first : first + round(0.1 * SAMPLE_RATE)])
     rising = rising[: int(np.argmax(rising)) + 1]
     at = [int(np.argmax(rising >= part * rising[-1])) for part in (0.1, 0.9)]
     return (at[1] - at[0]) / SAMPLE_RATE
@@ -44,15 +44,15 @@ def stretches(sound: np.ndarray, onsets: np.ndarray, seconds: float, shift: int 
     return np.stack([padded[first : first + size] for first in at])
 
 
-def pre_onset_db(sound: np.ndarray, onsets: np.ndarray, seconds: float = 0.02) -> float:
-    """Return the energy in the `seconds` before onsets over that after them, in dB; earlier notes must have ended."""
-    before, after = (sum(np.sum(part**2) for part in stretches(sound, onsets, seconds, shift)) for shift in (-1, 0))
+def pre_onset_db(sound: np.ndarray, onsets: np.ndarray) -> float:
+    """Return the energy in the 20 ms before onsets over that after them, in dB; earlier notes must have ended."""
+    before, after = (sum(np.sum(part**2) for part in stretches(sound, onsets, 0.02, shift)) for shift in (-1, 0))
     return ratio_db(before, after)
 
 
-def repetition_db(sound: np.ndarray, onsets: np.ndarray, seconds: float = 0.1) -> float:
-    """Return the variance between repetitions of one note, aligned at their onsets, over their energy, in dB."""
-    strikes = stretches(sound, onsets, seconds)
+def repetition_db(sound: np.ndarray, onsets: np.ndarray) -> float:
+    """Return the variance between the first 0.1 s of repetitions of one note over their energy, in dB."""
+    strikes = stretches(sound, onsets, 0.1)
     return ratio_db(np.sum((strikes - strikes.mean(axis=0)) ** 2), np.sum(strikes**2))
 
 
@@ -74,11 +74,11 @@ def thump_shift(low: np.ndarray, high: np.ndarray) -> float:
     return float(lags[np.argmax([np.corrcoef(*part)[0, 1] for part in parts])] / STEPS_PER_SEMITONE)
 
 
-def sparse_sampler(play: Play, every: int = 12, lowest: int = 24) -> Play:
-    """Return a sampler with few recordings: one key in `every`; the keys above it play that recording faster."""
+def sparse_sampler(play: Play) -> Play:
+    """Return a sampler with few recordings: each C; the keys above it play that recording faster."""
 
     def voice(note: Note) -> tuple[int, np.ndarray]:
-        shift = (note.pitch - lowest) % every
+        shift = note.pitch % 12
         faster = 2 ** (shift / 12)
         sound = play([Note(0.0, faster * note.duration, note.pitch - shift, note.velocity)])
         return samples_of(note)[0], soxr.resample(sound, faster, 1, quality="VHQ") if shift else sound
@@ -90,10 +90,10 @@ def sparse_sampler(play: Play, every: int = 12, lowest: int = 24) -> Play:
     return play_sparsely
 
 
-def attack_panel(play: Play, pitches: Sequence[int], interval: int = 3, seed: int = 0) -> dict[str, float]:
-    """Return measures of the onsets that `play` renders: notes alone, repeated, and `interval` semitones apart.
+def attack_panel(play: Play, pitches: Sequence[int], seed: int = 0) -> dict[str, float]:
+    """Return measures of the onsets that `play` renders: notes alone, repeated, and three semitones apart.
     attack_ms: the median over pitches of the rise from 10 to 90 %; pre_onset_db; repetition_db of eight strikes of the
-    middle pitch at random samples; thump_semitones: the median shift of the thump from a key to the one `interval`
+    middle pitch at random samples; thump_semitones: the median shift of the thump from a key to the one three semitones
     higher, over the keys from C#6 up, whose partials lie above it."""
     rng = np.random.default_rng(seed)
     apart = 1.2 + np.cumsum(1.5 + 0.1 * rng.random(len(pitches)))
@@ -101,7 +101,7 @@ def attack_panel(play: Play, pitches: Sequence[int], interval: int = 3, seed: in
     middle = sorted(pitches)[len(pitches) // 2]
     sound = play([Note(t, t + 0.4, pitch) for t, pitch in zip(apart.tolist(), pitches, strict=True)])
     again = play([Note(t, t + 0.3, middle) for t in times.tolist()])
-    shifts = [thump_shift(*(play([Note(0.0, 0.3, key + up)]) for up in (0, interval))) for key in range(85, 101)]
+    shifts = [thump_shift(*(play([Note(0.0, 0.3, key + up)]) for up in (0, 3))) for key in range(85, 101)]
     return {
         "attack_ms": float(np.median([1000 * attack_seconds(sound, onset) for onset in apart.tolist()])),
         "pre_onset_db": pre_onset_db(sound, apart),

@@ -146,8 +146,8 @@ def clean_recording(recording: np.ndarray) -> np.ndarray:
     return x
 
 
-def fade_into_silence(x: np.ndarray, margin_db: float = 6.0, decay: float = 0.05) -> np.ndarray:
-    """Return `x` with each third-octave band faded out (time constant: `decay` s) where it meets its tail's noise."""
+def fade_into_silence(x: np.ndarray) -> np.ndarray:
+    """Return `x` with each third-octave band faded out (in 50 ms) where it is 6 dB above its tail's noise."""
     spectral = Spectral(2048, 512)
     S = stft(x, spectral)
     frame_rate = SAMPLE_RATE / spectral.frame_step
@@ -157,9 +157,9 @@ def fade_into_silence(x: np.ndarray, margin_db: float = 6.0, decay: float = 0.05
     for low, high in pairwise(edges.astype(int)):
         power = np.mean(np.abs(S[:, low:high]) ** 2, axis=1)
         noise = np.mean(power[-int(0.5 * frame_rate) :])
-        above = np.flatnonzero(np.convolve(power, smoothing, mode="same") > noise * 10 ** (margin_db / 10))
+        above = np.flatnonzero(np.convolve(power, smoothing, mode="same") > noise * 10 ** (6.0 / 10))
         end = times[above[-1]] if len(above) else 0.0
-        gains[:, low:high] = np.exp(-np.maximum(0, times - end) / decay)[:, None]
+        gains[:, low:high] = np.exp(-np.maximum(0, times - end) / 0.05)[:, None]
     return istft(S * gains, spectral, len(x))
 
 

@@ -48,11 +48,11 @@ def typical_inharmonicity(pitch: float) -> float:
     return float(np.exp(0.0926 * pitch - 13.64) + np.exp(-0.0847 * pitch - 6.4))
 
 
-def partial_frequencies(f0: float, inharmonicity: float, top: float = TOP) -> np.ndarray:
-    """Return the frequencies (Hz, float64) of every partial up to `top`."""
-    h = np.arange(1, int(top / f0) + 2)
+def partial_frequencies(f0: float, inharmonicity: float) -> np.ndarray:
+    """Return the frequencies (Hz, float64) of every partial up to TOP."""
+    h = np.arange(1, int(TOP / f0) + 2)
     f = h * f0 * np.sqrt(1 + inharmonicity * h**2)
-    return f[f <= top]
+    return f[f <= TOP]
 
 
 def estimate_tuning(audio: np.ndarray, notes: Sequence[Note], low: int, high: int) -> Tuning:
@@ -71,13 +71,13 @@ def estimate_tuning(audio: np.ndarray, notes: Sequence[Note], low: int, high: in
     return Tuning(low, *zip(*table.values(), strict=True), tuple(measured))
 
 
-def solo_stretches(notes: Sequence[Note], longest: float = 2.0, settle: float = 0.02) -> dict:
-    """Return for each pitch the (start, end) in seconds of the longest stretch in which it sounds alone."""
+def solo_stretches(notes: Sequence[Note]) -> dict:
+    """Return for each pitch the (start, end) in seconds of the longest stretch, up to 2 s, in which it sounds alone."""
     found: dict[int, tuple[float, float]] = {}
     notes, last_end = sorted(notes), 0.0
     for note, following in zip_longest(notes, notes[1:]):
-        start = max(note.start + settle, last_end)
-        end = min(note.end, following.start if following else note.end, note.start + longest)
+        start = max(note.start + 0.02, last_end)
+        end = min(note.end, following.start if following else note.end, note.start + 2.0)
         if end - start > np.subtract(*found.get(note.pitch, (0, 0))[::-1]):
             found[note.pitch] = (start, end)
         last_end = max(last_end, note.end)

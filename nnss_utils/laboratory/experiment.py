@@ -267,10 +267,10 @@ def explained(result: dict, low: float, high: float, at: int = -1) -> float:
     return float(np.average(values[inside], weights=np.diff(edges)[inside])) if inside.any() else 0.0
 
 
-def highest_learnt_hz(result: dict, at: int = -1, least: float = 0.1) -> float:
-    """Return the upper edge (Hz) of the highest third-octave band of which a probe explains at least `least`, or 0."""
+def highest_learnt_hz(result: dict, at: int = -1) -> float:
+    """Return the upper edge (Hz) of the highest third-octave band of which a probe explains at least a tenth, or 0."""
     bands = pairwise(third_octave_edges(100.0, result["bin_edges"][-1] * result["bin_hz"]))
-    return float(max((high for low, high in bands if explained(result, low, high, at) >= least), default=0.0))
+    return float(max((high for low, high in bands if explained(result, low, high, at) >= 0.1), default=0.0))
 
 
 def frames_per_second(result: dict) -> float:

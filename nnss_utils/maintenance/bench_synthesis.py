@@ -68,12 +68,12 @@ def cost(rounds: int = 3) -> dict:
     return {"polyphony": {n: seconds / HELD for n, seconds in polyphony.items()}, "length": length}
 
 
-def one_note(count: int = 24) -> dict:
+def one_note() -> dict:
     """Measure the time of one note of a second in a running kernel, all keys different, and of the warm-up."""
     model = load_model(str(PRETRAINED))
     renderer = VoiceRenderer(model)
     warm_up = timed(renderer.warm_up)
-    notes = [Note(0.0, 1.0, int(p), 90) for p in np.linspace(model.low, model.high, count)]
+    notes = [Note(0.0, 1.0, int(p), 90) for p in np.linspace(model.low, model.high, 24)]
     taken = [timed(partial(renderer.render, note)) for note in notes]
     return {
         "warm_up": warm_up,
@@ -97,7 +97,7 @@ def cold_start(started: float) -> dict:
     return {"stages": dict(zip(names, np.diff(times).tolist(), strict=True)), "total": times[-1] - started}
 
 
-def tried(rounds: int = 7) -> dict:
+def tried() -> dict:
     """Measure ways to run the network on a batch: ms for 1000 frames by XLA, by TensorFlow's graph, and eagerly."""
     import tensorflow
 
@@ -120,5 +120,5 @@ def tried(rounds: int = 7) -> dict:
             actions[name, rows] = lambda way=way, inputs=inputs: way(inputs).numpy()
     return {
         f"{name}, {rows} rows of 16 frames": 1e6 * seconds / (16 * rows)
-        for (name, rows), seconds in in_turns(actions, rounds).items()
+        for (name, rows), seconds in in_turns(actions, 7).items()
     }

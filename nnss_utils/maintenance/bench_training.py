@@ -181,7 +181,7 @@ def train_on(model: LossModel, dataset: Dataset, number: int) -> None:
     float(model.step(on_device(dataset.batch(number))))
 
 
-def length(seconds: int, steps: int = 40) -> dict:
+def length(seconds: int) -> dict:
     """Measure start-up, step and memory of training on a recording of `seconds` s, read from a WAV file."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=CACHE) as folder:
@@ -192,7 +192,7 @@ def length(seconds: int, steps: int = 40) -> dict:
         training.fingerprint(settings, pair)
         model, dataset = prepare(pair, settings)
         start_up = time.perf_counter() - started
-    _, *taken = (timed(lambda n=n: train_on(model, dataset, n)) for n in range(steps))  # the first one compiles
+    _, *taken = (timed(lambda n=n: train_on(model, dataset, n)) for n in range(40))  # the first one compiles
     return {"seconds": seconds, "start_up": start_up, "step": float(np.median(taken)), "peak_mb": peak_mb()}
 
 
@@ -216,14 +216,14 @@ def repeated(notes: Sequence[Note], lasts: float, seconds: float) -> list[Note]:
     return [note for note in moved if note.end <= seconds]
 
 
-def streaming(oversampling: int, steps: int = 3) -> dict:
+def streaming(oversampling: int) -> dict:
     """Measure the seed's own configuration (frame_step 1), oversampled or not: frames a second, disk and memory."""
     settings = make_settings(preset="seed", oversampling=oversampling, frame_length=2048 * oversampling)
     model, dataset = prepare(small_pair(), settings)
     train_on(model, dataset, 0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_oublock
     made = timed(lambda: dataset.batch(1))
-    seconds = timed(lambda: [train_on(model, dataset, n) for n in range(steps)]) / steps
+    seconds = timed(lambda: [train_on(model, dataset, n) for n in range(3)]) / 3
     blocks = resource.getrusage(resource.RUSAGE_SELF).ru_oublock - before  # of 512 bytes
     return {
         "frames_s": settings.training.batch * settings.training.frames / seconds,

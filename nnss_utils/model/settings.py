@@ -128,7 +128,7 @@ def make_settings(
     preset replaces every parameter that is left at its default. Without a name, the model is called after its preset or
     architecture and every changed parameter, such as mask_dense_power0.125."""
     flat = {key: value for key, value in locals().items() if key not in ("name", "preset")}
-    check_choice("preset", preset, tuple(PRESETS))
+    check_choice("preset", preset or "seed", tuple(name for name in PRESETS if name))
     changed = {key: value for key, value in flat.items() if value != make_settings.__kwdefaults__[key]}
     flat |= PRESETS[preset] | changed
     check_choice("architecture", flat["architecture"], tuple(ARCHITECTURES))

@@ -25,9 +25,9 @@ def learning_map(result: dict, ax: Axes | None = None) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def band_bars(results: dict[str, dict], ax: Axes | None = None) -> tuple[Figure, Axes]:
+def band_bars(results: dict[str, dict]) -> tuple[Figure, Axes]:
     """Draw the complex SNR in octave bands of several results side by side."""
-    figure, ax = axes_or_new(ax, (10, 3.5))
+    figure, ax = axes_or_new(None, (10, 3.5))
     width = 0.8 / len(results)
     for i, (name, result) in enumerate(results.items()):
         bands = result["bands"]

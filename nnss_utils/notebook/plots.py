@@ -128,10 +128,10 @@ def _loudest(values: np.ndarray, group: int) -> np.ndarray:
     return np.maximum.reduceat(values[:rows], range(0, rows, group))
 
 
-def spectrogram_grid(pictures: dict[str, np.ndarray], seconds: float, columns: int = 4) -> tuple[Figure, np.ndarray]:
-    """Draw normalized magnitudes (frames, bins) by their names, each on its own scale of levels."""
-    rows = -(-len(pictures) // columns)
-    figure, axes = _side_by_side(rows, columns, (3 * columns, 2.4 * rows))
+def spectrogram_grid(pictures: dict[str, np.ndarray], seconds: float) -> tuple[Figure, np.ndarray]:
+    """Draw normalized magnitudes (frames, bins) by their names, four in a row, each on its own scale of levels."""
+    rows = -(-len(pictures) // 4)
+    figure, axes = _side_by_side(rows, 4, (12, 2.4 * rows))
     for ax in np.ravel(axes)[len(pictures) :]:
         ax.axis("off")
     for ax, (name, S) in zip(np.ravel(axes), pictures.items(), strict=False):

@@ -78,9 +78,9 @@ class Dataset:
         """Return training batch `number`: the same arrays at every call."""
         return self._make(*self._drawn(number, validation=False))
 
-    def validation_batch(self, number: int = 0) -> Batch | None:
+    def validation_batch(self) -> Batch | None:
         """Return a batch from the held-out part, None if there is none."""
-        return self._make(*self._drawn(number, validation=True)) if self.has_holdout else None
+        return self._make(*self._drawn(0, validation=True)) if self.has_holdout else None
 
     def positions(self, number: int) -> np.ndarray:
         """Return the first samples of the examples of training batch `number`: (batch,), loose (batch, frames)."""
