@@ -42,7 +42,7 @@ def check_flag(name: str, value: object) -> None:
 
 
 def exit_with(main: Callable[[list[str]], int | None]) -> NoReturn:
-    """Run a command with the shell's arguments and exit; an `InputError` ends it in one line, Ctrl-C by 130."""
+    """Run a command with the shell's arguments and exit; `InputError` prints one line, Ctrl-C gives 130."""
     try:
         sys.exit(main(sys.argv[1:]))
     except InputError as error:
@@ -75,8 +75,8 @@ def in_page() -> bool:
 
 
 def papermill_terminal() -> TextIO | None:
-    """Return the terminal that started papermill, None outside a kernel without a page. A kernel's output goes into the
-    notebook, which shows it only at the end; ipykernel's `fileno` is the first stderr."""
+    """Return the terminal that started papermill, or None. A kernel's output goes into the notebook, which shows it
+    only at the end; ipykernel's `fileno` is the first stderr."""
     if type(sys.stderr).__module__.startswith("ipykernel") and not in_page():
         with contextlib.suppress(io.UnsupportedOperation, OSError):
             return open(sys.stderr.fileno(), "w", closefd=False)

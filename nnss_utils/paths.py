@@ -1,4 +1,4 @@
-"""Places of files, and writing: whole files, by one process at a time."""
+"""File locations, atomic writes, and the lock of a training."""
 
 import contextlib
 import json

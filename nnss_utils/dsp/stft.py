@@ -16,7 +16,7 @@ from scipy.signal import windows
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, check_choice, check_flag, check_number
 
-# name -> (frame_length, kaiser_beta) -> periodic window (frame_length,); add one of your own before you use its name
+# name -> (frame_length, kaiser_beta) -> periodic window (frame_length,); add yours before you use its name
 WINDOWS: dict[str, Callable[[int, float], np.ndarray]] = {
     "hann": lambda length, beta: windows.hann(length, sym=False),  # the author's; side lobes fall by 18 dB an octave
     "kaiser": lambda length, beta: windows.kaiser(length, beta, sym=False),  # beta: main lobe against side lobes
@@ -28,9 +28,9 @@ WINDOWS: dict[str, Callable[[int, float], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Spectral:
-    """How a signal becomes a spectrogram: lengths in samples of the oversampled rate, `bins` kept from 0 Hz up. bins=0
-    means frame_length / 2 / oversampling: without oversampling every bin but the last. Raises `InputError` for a
-    parameter of the wrong type or out of range."""
+    """Parameters of the STFT: lengths in samples of the oversampled rate, `bins` from 0 Hz up. bins=0 means
+    frame_length / 2 / oversampling: without oversampling every bin but the last. Raises `InputError` for a parameter of
+    the wrong type or out of range."""
 
     frame_length: int = 2048
     frame_step: int = 256
@@ -58,7 +58,7 @@ class Spectral:
 
     @property
     def rate(self) -> int:
-        """Samples a second that frame_length and frame_step count in, Hz."""
+        """Sampling rate (Hz) in whose samples frame_length and frame_step count."""
         return SAMPLE_RATE * self.oversampling
 
     @property
@@ -126,7 +126,7 @@ def samples_of_frames(frames: int, spectral: Spectral) -> int:
 def stft(signal: np.ndarray, spectral: Spectral, *, pad: bool = True, scaled: bool = False) -> np.ndarray:
     """Return the complex64 spectrogram (..., frames, bins) of a float signal (..., samples). With `pad`, frames start
     `padding` samples before the signal and cover every sample equally, so that `istft` gives it back whole. Without,
-    frames start at 0 and lie inside the signal: tf.signal.stft's own. scaled: times `spectral.scale`, as the networks
+    frames start at 0 and lie inside the signal, as in tf.signal.stft. scaled: times `spectral.scale`, as the networks
     see spectra."""
     signal = np.asarray(signal, dtype=np.float32)
     length, step, samples = spectral.frame_length, spectral.frame_step, signal.shape[-1]

@@ -117,7 +117,7 @@ def _checked_alignment(audio: np.ndarray, notes: Sequence[Note], wav: str | Path
 
 def _report(alignment: Alignment | None) -> str:
     if alignment is None:
-        return "no onset of the MIDI file can be read in it (is it of this piece?), offset and jitter unknown"
+        return "no onsets of the MIDI file found in the recording (is it this piece?): offset and jitter are unknown"
     pace = f"{abs(alignment.drift) / 10:.3f} % {'slow' if alignment.drift > 0 else 'fast'}"
     drift = f", most of it drift: it runs {pace} (record with the clock that plays, or resample it)"
     measured = f"onsets {alignment.offset_ms:+.2f} ms behind the MIDI file's, jitter {alignment.jitter_ms:.2f} ms"

@@ -1,4 +1,4 @@
-"""WAV files, by soundfile: read with checks, written whole and never clipped; long sounds lie in a mapped file."""
+"""WAV files, by soundfile: read with checks, written whole and never clipped; long sounds are memory-mapped."""
 
 import itertools
 import tempfile

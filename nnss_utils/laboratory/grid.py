@@ -118,7 +118,7 @@ def everything(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
         *(make(base, BASE, seconds, seed, clock) for seed in (0, 1) for base in BASES),
         *(row_of(f"masks: {name}", seconds, clock, architecture=name, echo=1) for name in MASKS),
         row_of("seed: exact", seconds, clock, Task(heard=1), preset="seed"),  # the author's configuration
-        *causes(seconds, clock)[1:],  # with all remedies it is "masks: mask_keyed"
+        *causes(seconds, clock)[1:],  # the row with all remedies is "masks: mask_keyed"
         *of("partials", "architectures", "powers", "losses"), *of("seed", "windows", "steps", "architectures"),
         *of("partials", "lengths"), *of("seed", "oversampled"), *again("partials"),
         *of("partials", "steps"), *of("seed", "losses", "powers"), *again("seed"),

@@ -94,7 +94,7 @@ class ToneTable:
     def __init__(
         self, tuning: Tuning, notes: Iterable[Note], codification: Codification, *, most: int | None = None
     ) -> None:
-        """Make the tones of `notes` with their release; most: samples that are kept when more are added, None: all."""
+        """Make the tones of `notes` with their release; most: samples kept when more are added, None: no limit."""
         self.fade, self.tuning, self.most = release_fade(codification.release), tuning, most
         self.has_tone, self.highest = codification.tone, codification.partials or None
         self._forget()

@@ -15,7 +15,7 @@ def predict(network: keras.Model, inputs: dict, settings: Settings, output_scale
 
 def predict_voices(network: keras.Model, inputs: dict, power: float | str, output_scale: float):
     """Return a mask network's normalized prediction (voices, frames, bins, 2) from inputs.voice_inputs. Masks multiply
-    normalized spectra, and count in units of `output_scale`."""
+    normalized spectra and are scaled by `output_scale`."""
     tone, impulse = normalized_channels(inputs, power)
     mask_tone, mask_impulse = predict_masks(network, tone, inputs)
     return output_scale * (complex_product(mask_tone, tone) + complex_product(mask_impulse, impulse))

@@ -37,7 +37,7 @@ MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that o
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with everything that rendering needs, and the record of its training. output_scale: unit of its
+    """A network with everything that rendering needs, and the record of its training. output_scale: scale of its
     outputs; low, high: MIDI pitches; longest: seconds after a note's start that training saw."""
 
     network: keras.Model
@@ -76,7 +76,7 @@ def save_model(path: Path, model: TrainedModel, more: Mapping[str, bytes] = {}) 
 
 
 def find_model(name: str) -> Path:
-    """Return the file of the model called `name`, or at that path; while its training lasts, the last checkpoint."""
+    """Return the file of the model called `name`, or at that path; during its training, its last checkpoint."""
     if isinstance(name, str) and name.endswith(".keras"):
         if Path(name).is_file():
             return Path(name)

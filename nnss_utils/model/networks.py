@@ -168,8 +168,7 @@ def _table(name: str, row, height: int, width: int, rows: int = PITCHES):
 
 
 def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> list[int]:
-    """Copy the nearest trained key's tables to untrained keys of low..high, which would be too soft; return these
-    keys."""
+    """Copy the nearest trained key's tables to untrained keys of low..high, else too soft; return these keys."""
     missing = [pitch for pitch in range(low, high + 1) if pitch not in trained]
     nearest = [min(trained, key=lambda key: (abs(key - pitch), key)) for pitch in missing]
     tables = [weight for weight in network.weights if weight.path.startswith("own_")]

@@ -1,4 +1,4 @@
-"""A user's choices, checked when they are made: flat parameters outside, small frozen dataclasses inside."""
+"""Checked settings: flat parameters for the user, small frozen dataclasses for the code."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -149,6 +149,6 @@ def build_network(settings: Settings) -> keras.Model:
 
 
 def given_parameters(function: Callable, scope: Mapping[str, object]) -> dict[str, object]:
-    """Return the parameters of `function` in `scope`, a notebook's globals(): also those that papermill is given with
-    -p and the notebook does not list. Arrays and other objects of the notebook that share a name are left out."""
+    """Return the parameters of `function` in `scope`, a notebook's globals(), including -p parameters that the notebook
+    does not list. Objects of other types that share a name are left out."""
     return {name: scope[name] for name in signature(function).parameters if isinstance(scope.get(name), GIVEN)}

@@ -30,7 +30,7 @@ class Stopped(Exception):
 
 
 class App:
-    """All parts of the page, each a widget to display: `menu`, `keys`, `recorder`, `pieces` and `compared`."""
+    """All parts of the page, each a widget to display: `selector`, `keys`, `recorder`, `pieces` and `compared`."""
 
     def __init__(self, model: str, velocity: int = 90, gain: float = 3.0, folder: Path = RENDERS) -> None:
         """Make the page with the network called `model`; recordings are kept in folders of `folder`. Raises
@@ -43,7 +43,7 @@ class App:
         self.folder, self.gain = folder, gain
         self.renderer = _renderer(model)
         self.piano = Piano(self.renderer, velocity=velocity, gain=gain)
-        self.menu = controls.ModelSelector(models, model, self.use)
+        self.selector = controls.ModelSelector(models, model, self.use)
         self.keys = _keys(self.piano)
         self.recorder = self._recorder()
         self.pieces = self._pieces()

@@ -13,8 +13,8 @@ from nnss_utils.notebook.plots import COLOURS, LEVELS, LOG_TICKS, axes_or_new, c
 def learning_map(result: dict, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw a laboratory result's variance explained by bin (Hz) over training time (s), both on log scales."""
     figure, ax = axes_or_new(ax, (5, 3.4))
-    seconds = np.array([look["seconds"] for look in result["snapshots"]])
-    explained = np.clip([look["melody"]["explained"] for look in result["snapshots"]], 0, 1)
+    seconds = np.array([probe["seconds"] for probe in result["snapshots"]])
+    explained = np.clip([probe["melody"]["explained"] for probe in result["snapshots"]], 0, 1)
     edges = (np.array(result["bin_edges"]) + 0.5) * result["bin_hz"]
     between = np.sqrt(seconds[1:] * seconds[:-1])
     times = np.concatenate([[seconds[0] ** 2 / between[0]], between, [seconds[-1]]])

@@ -50,7 +50,7 @@ def power_variants(models: Mapping[str, Settings], name: str) -> dict[str, str]:
 
 
 class ModelSelector(ipywidgets.VBox):
-    """Two menus, networks and powers: a choice in either calls `use` with the network's name."""
+    """Two dropdowns, networks and powers: a choice in either calls `use` with the network's name."""
 
     def __init__(self, models: Mapping[str, Settings], name: str, use: Callable[[str], None]) -> None:
         """Offer `models` by name, with `name` selected; the page shows an `InputError` of `use` under the menus."""

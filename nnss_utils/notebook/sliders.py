@@ -79,8 +79,8 @@ def phase_slider(picture: PhaseFigure, first: int = 12) -> players.Pictured:
 
 
 def normalization_slider(sound: np.ndarray, spectral: Spectral, gain: float = 1.0) -> players.Pictured:
-    """Return sliders for the power and the error of a sound's (samples,) normalized spectrogram, and their effect.
-    `gain` is that of both players, so that loudness compares; both pictures have the original's colours."""
+    """Return sliders for the power and the error of a sound's (samples,) normalized spectrogram, and their effect. Both
+    players have the gain `gain`, so that loudness can be compared; both pictures have the original's colours."""
     power = ipywidgets.SelectionSlider(options=list(POWERS), value="1/8", description="power", continuous_update=False)
     error = ipywidgets.IntSlider(-20, -60, 0, description="error, dB", continuous_update=False)
     report = ipywidgets.Label()

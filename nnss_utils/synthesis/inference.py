@@ -1,4 +1,4 @@
-"""A trained network at work: batches of tiles of frames in, denormalized spectra out, compiled once for each shape."""
+"""Inference: batches of tiles of frames to denormalized spectra, compiled once for each shape."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -50,7 +50,7 @@ def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = T
 
 
 def _voice_pieces(notes: Sequence[Note], model: TrainedModel) -> Callable[[int, int], Pieces]:
-    """Return a generator function of the voices that begin in samples at..at + size; identical notes are made once."""
+    """Return a generator function of voices beginning in samples at..at + size; identical notes are rendered once."""
     starts, renderer = [samples_of(note)[0] for note in notes], VoiceRenderer(model)
 
     def pieces(at: int, size: int) -> Pieces:

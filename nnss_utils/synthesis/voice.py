@@ -18,7 +18,7 @@ from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_spectra, resynthesize
 
 FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
-PROBE = Note(0.0, 0.25, 0)  # a short note, loud when it ends: how long its key sounds after it
+PROBE = Note(0.0, 0.25, 0)  # a short note: its tail shows how long its key sounds after release
 MOST_FRAMES = 512  # frames of one voice that are resynthesized at a time
 TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 64_000_000  # of rendered voices in memory

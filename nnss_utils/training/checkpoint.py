@@ -1,5 +1,5 @@
-"""A training's state on disk, and its orderly interruption (notebook 05_train). A checkpoint is a model file like any
-other, which can be played, with the optimizer's state in a member of its own."""
+"""A training's state on disk, and the handling of interruptions (notebook 05_train). A checkpoint is a model file like
+any other, which can be played, with the optimizer's state in a member of its own."""
 
 import io
 import json

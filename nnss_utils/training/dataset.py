@@ -46,9 +46,9 @@ def make_dataset(notes: Sequence[Note], audio: np.ndarray, settings: Settings, t
 
 
 class Dataset:
-    """The part that all ways of drawing share. A subclass defines `_hold_out(fraction)`, which returns whether anything
-    is held out; `_draw(rng, validation=...)`, which returns each row's note (batch,), None for sequences, and first
-    samples as `positions` does; and `_make(note, first)`, which returns the batch of these examples."""
+    """Base class of the datasets. A subclass defines `_hold_out(fraction)`, which returns whether anything is held out;
+    `_draw(rng, validation=...)`, which returns each row's note (batch,), None for sequences, and first samples as
+    `positions` does; and `_make(note, first)`, which returns the batch of these examples."""
 
     single_frames = False  # whether an example is one frame
     by_voice = False  # whether each note that sounds in an example has its own row
@@ -71,7 +71,7 @@ class Dataset:
 
     @cached_property
     def table(self) -> ToneTable:
-        """The tones of all notes."""
+        """The tones of all notes, made when first used."""
         return ToneTable(self.tuning, self.notes, self.settings.codification)
 
     def batch(self, number: int) -> Batch:

@@ -1,4 +1,4 @@
-"""What is trained: a network with the way from a batch to a loss (notebook 05_train)."""
+"""The trainable model: a network and its loss on a batch (notebook 05_train)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

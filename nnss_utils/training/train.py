@@ -87,14 +87,14 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
     def now() -> TrainedModel:
         return trained_model(loss_model, dataset, pair, origin | _summary(progress, loss_model, pair))
 
-    def look() -> None:
+    def show() -> None:
         if probe is not None and probe.due(progress):
             probe(progress, now())
 
     def keep() -> None:
         save_checkpoint(checkpoint, now(), loss_model.optimizer, progress)
 
-    _loop(loss_model, dataset, progress, keep, look)
+    _loop(loss_model, dataset, progress, keep, show)
     if probe is not None:
         probe(progress, now())
     untrained = borrow_tables(network, {note.pitch for note in pair.notes}, *pair.pitches)
@@ -150,9 +150,9 @@ def trained_model(loss_model: LossModel, dataset: Dataset, pair: Pair, record: d
 
 
 def _loop(
-    loss_model: LossModel, dataset: Dataset, progress: Progress, keep: Callable[[], None], look: Callable[[], None]
+    loss_model: LossModel, dataset: Dataset, progress: Progress, keep: Callable[[], None], show: Callable[[], None]
 ) -> None:
-    """Take steps until the settings' steps or seconds are done; `keep` writes a checkpoint, `look` calls the probe."""
+    """Take steps until the settings' steps or seconds are done; `keep` writes a checkpoint, `show` calls the probe."""
     settings = loss_model.settings
     steps, seconds = settings.training.steps, settings.training.seconds
     validation = on_device(dataset.validation_batch())
@@ -176,7 +176,7 @@ def _loop(
             if last or due or progress.step % READ_STEPS == 0:
                 _read(losses, progress, settings)
                 paused = time.monotonic()
-                look()
+                show()
                 looked = time.monotonic() - paused
                 started, saved = started + looked, saved + looked
             if validation and (last or progress.step % VALIDATION_STEPS == 0):
