@@ -213,10 +213,19 @@ def test_make_run_renders_any_file_by_its_notebook_and_only_when_it_must(tmp_pat
     assert not step.is_up_to_date()  # another file of the same name
     write_midi(tmp_path / "mine.mid", [Note(0.0, 0.3, 60, 40), Note(0.2, 0.8, 67, 110)])
     assert step.is_up_to_date()
+    measures = evaluation.result_file("mine")
+    before = measures.read_bytes()
+    measures.write_text("{}")
+    assert not step.is_up_to_date()  # another run has written the result
+    measures.write_bytes(before)
+    assert step.is_up_to_date()
     step.writes[0].unlink()
     assert not step.is_up_to_date()
     with pytest.raises(InputError, match=r"nobody.mid does not exist"):
         pipeline.main(["--pretrained", "nobody.mid"])
+    write_midi(tmp_path / "low.mid", [Note(0.0, 0.3, 10, 40)])
+    with pytest.raises(InputError, match=r"^note of pitch 10 at 0.00 s is outside 21..108"):
+        pipeline.main(["--pretrained", str(tmp_path / "low.mid")])
 
 
 def test_a_scores_velocity_can_be_chosen():
