@@ -9,7 +9,6 @@ import librosa
 import numpy as np
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.dsp.stft import Spectral, istft, stft
 from nnss_utils.evaluation.metrics import measure
 from nnss_utils.evaluation.piece import Piece, codify_mix
 from nnss_utils.evaluation.tables import LEVELS, WAVEFORM, measures_table
@@ -28,9 +27,9 @@ def griffin_lim(target: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def true_magnitude_codification_phase(target: np.ndarray, codification: np.ndarray) -> np.ndarray:
     """Return the sound of the target's magnitudes with the phase of `codification` (samples,), STFT 2048/512."""
-    spectral = Spectral(2048, 512, bins=1025)
-    magnitudes, phases = np.abs(stft(target, spectral)), np.angle(stft(codification, spectral))
-    return istft(magnitudes * np.exp(1j * phases), spectral, len(target))
+    phase = np.angle(librosa.stft(y=np.asarray(codification, np.float32), **STFT))
+    S = np.abs(librosa.stft(y=np.asarray(target, np.float32), **STFT)) * np.exp(1j * phase)
+    return librosa.istft(S, length=len(target), **STFT)
 
 
 def at_energy_of(target: np.ndarray, sound: np.ndarray) -> np.ndarray:
