@@ -180,8 +180,7 @@ def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list
 
 def write_midi(path: str | Path, notes: Iterable[Note], pedal: Iterable[tuple] = ()) -> Path:
     """Write notes as a MIDI file of type 0 whose tick is one sample of 44.1 kHz, and return the path. pedal: (down, up)
-    of the sustain pedal in seconds. One MIDI channel can't hold two notes of one pitch at a time: the later one cuts
-    the earlier one."""
+    of the sustain pedal in seconds. Of two notes of one pitch at a time, the later one cuts the earlier one."""
     events = [
         (round(at * SAMPLE_RATE), 0, mido.Message("control_change", control=SUSTAIN, value=value))
         for times in pedal

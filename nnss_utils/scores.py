@@ -84,8 +84,7 @@ def scale_sequence(
     Durations run from `shortest` to `longest` (s) in equal ratios, shuffled by `seed` so that each key gets short
     and long ones; every key is held once for `sustained` s (0: never). After each note come `gap` s of rest for its
     release. Every note has the same velocity; with `softest`, velocities run from `softest` to `velocity`, shuffled
-    in the same way. Raises `InputError` for a range, count or time that makes no sequence.
-    """
+    in the same way. Raises `InputError` for a range, count or time that makes no sequence."""
     for name, value, least, most in (
         ("low", low, 0, 127), ("high", high, 0, 127), ("repetitions", repetitions, 1, 1000),
         ("velocity", velocity, 1, 127), ("softest", softest, 0, velocity), ("seed", seed, 0, 2**31 - 1),

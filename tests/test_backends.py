@@ -37,6 +37,13 @@ print("backend", keras.backend.backend())
 """
 
 
+def test_what_the_script_imports_exists():
+    """So that it is not out of date where no second backend is installed."""
+    lines = [line for line in SCRIPT.splitlines() if line.startswith("from nnss_utils")]
+    assert len(lines) == 5
+    exec("\n".join(lines), {})
+
+
 @pytest.mark.skipif(not OTHERS, reason="no second backend is installed: neither jax nor torch")
 def test_a_second_backend_trains_and_renders(tmp_path):
     env = {**os.environ, "KERAS_BACKEND": OTHERS[0], "NNSS_HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"}

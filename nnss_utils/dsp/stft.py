@@ -126,8 +126,7 @@ def samples_of_frames(frames: int, spectral: Spectral) -> int:
 def stft(signal: np.ndarray, spectral: Spectral, *, pad: bool = True, scaled: bool = False) -> np.ndarray:
     """Return the complex64 spectrogram (..., frames, bins) of a float signal (..., samples). With `pad`, frames start
     `padding` samples before the signal and cover every sample equally, so that `istft` gives it back whole. Without,
-    frames start at 0 and lie inside the signal, as in tf.signal.stft. scaled: times `spectral.scale`, as the networks
-    see spectra."""
+    frames start at 0 and lie inside the signal, as in tf.signal.stft. scaled: times `spectral.scale`."""
     signal = np.asarray(signal, dtype=np.float32)
     length, step, samples = spectral.frame_length, spectral.frame_step, signal.shape[-1]
     if pad:
@@ -149,8 +148,7 @@ def istft(
     Weighted overlap-add: the least-squares signal (Griffin and Lim 1984, eq. 6). `pad` and `scaled` as in `stft`.
     With `pad`, a dropped Nyquist bin is first recovered from the overlap of the frames; where frames don't overlap,
     or with the rectangular window, an alternating signal (-1)^n shows in no other bin and is lost: keep all bins
-    there (bins = N / 2 + 1). Without `pad`, the signal begins with the first frame and the Nyquist bin counts as 0.
-    """
+    there (bins = N / 2 + 1). Without `pad`, the signal begins with the first frame and the Nyquist bin is 0."""
     if pad and spectral.bins == spectral.frame_length // 2 and spectral.window != "rectangular":
         spectrogram = _with_nyquist(spectrogram, spectral)
     frames = scipy.fft.irfft(spectrogram, n=spectral.frame_length, axis=-1)

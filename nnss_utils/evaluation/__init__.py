@@ -1,1 +1,1 @@
-"""Evaluation: measures, baselines, a piece, the test set, and measures of phases, onsets and frames."""
+"""Evaluation: measures of sounds, phases, onsets and frames; baselines, a piece, the test set."""

@@ -55,8 +55,7 @@ def measure_sounds(piece: Piece, sounds: dict[str, np.ndarray]) -> dict[str, dic
 def measure_alternatives(piece: Piece, model: TrainedModel, path: str) -> dict[str, dict]:
     """Return by name the measures, the speed (times real time) and the size on disk (MB) of each way to play a piece.
     `model`, of the file or name `path`, renders the piece. The alternatives: the sampler, as a user runs it;
-    Griffin-Lim on the true magnitudes, which need a recording; the codification at the target's energy, which needs
-    only the tuning."""
+    Griffin-Lim on the true magnitudes; the codification at the target's energy."""
     instrument = load_instrument(model.instrument)
     if is_soundfont(model.instrument):
         title, play, source = "fluidsynth, the same SoundFont", instrument.perform, Path(model.instrument)

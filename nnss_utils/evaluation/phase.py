@@ -82,16 +82,16 @@ class Coherence:
         return self.learnable_hz() == self.bands()[-1][1]
 
     def learnable_hz(self) -> float:
-        """Return the learnable bandwidth in Hz: up to it, every band repeats at least half of its energy.
-        No prediction from notes can explain more than what repeats: half is a complex SNR of at most 3 dB."""
+        """Return the learnable bandwidth in Hz: up to it, every band repeats at least half of its energy. No prediction
+        from notes can explain more than what repeats: half is a complex SNR of at most 3 dB."""
         repeating = takewhile(lambda band: band[2] >= 0.5, self.bands())
         return max((high for _, high, _ in repeating), default=0.0)
 
 
 def coherence(pair: Pair) -> Coherence | None:
-    """Return how far strikes of the same key at the same velocity repeat in a pair, phases included. Frames count from
-    BEFORE the note's start to AFTER it; strikes in which another note sounds are used only if there are no
-    others. None if no key is struck twice."""
+    """Return how far strikes of the same key at the same velocity repeat in a pair, phases included. Frames lie between
+    BEFORE and AFTER the note's start; strikes in which another note sounds are used only if there are no others. None
+    if no key is struck twice."""
     spectral = Spectral(1024, 256, heterodyne=False, bins=513)
     alone = _strikes(pair, alone=True)
     if not (groups := alone or _strikes(pair, alone=False)):

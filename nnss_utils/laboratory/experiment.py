@@ -1,7 +1,6 @@
 """One experiment: a configuration trained for a fixed time on one task, and measured (notebooks 03, 04, 07). Each
 experiment is one training on one core and one row of a table. Its result is cached as JSON under
-data/results/laboratory with all its settings, so tables need no new training, and an interrupted sweep continues with
-the missing rows."""
+data/results/laboratory with all its settings, so tables need no new training, and an interrupted sweep can continue."""
 
 import dataclasses
 import hashlib

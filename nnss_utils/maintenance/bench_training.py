@@ -2,7 +2,6 @@
 process (benchmarks.py) and returns numbers that JSON can hold. A round measures everything once, one after the other,
 so that a busy machine slows all of it equally; results are medians over rounds."""
 
-import dataclasses
 import math
 import resource
 import sys
@@ -21,7 +20,7 @@ import soundfile
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.instruments.pair import Pair, load_pair, make_pair
 from nnss_utils.instruments.steinway import Steinway
-from nnss_utils.midi import Note, write_midi
+from nnss_utils.midi import Note, moved, write_midi
 from nnss_utils.model import time_basis
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.backend import layers as nn
@@ -208,12 +207,8 @@ def _write_long_pair(seconds: int, midi: Path, wav: Path) -> None:
 
 def repeated(notes: Sequence[Note], lasts: float, seconds: float) -> list[Note]:
     """Return notes again every `lasts` s, those that end within `seconds`."""
-    moved = (
-        dataclasses.replace(note, start=note.start + i * lasts, end=note.end + i * lasts)
-        for i in range(int(seconds / lasts) + 1)
-        for note in notes
-    )
-    return [note for note in moved if note.end <= seconds]
+    later = (moved(notes, np.full(len(notes), i * lasts)) for i in range(int(seconds / lasts) + 1))
+    return [note for again in later for note in again if note.end <= seconds]
 
 
 def streaming(oversampling: int) -> dict:

@@ -16,7 +16,7 @@ from nnss_utils.paths import safe_name
 
 SIZES = ("layers", "units", "batch", "frames", "steps", "learning_rate", "echo")  # at 0: the architecture's own
 # name -> the parameters that differ from the defaults; seed: the author's method, at a batch and frames for a CPU
-PRESETS = {"": {}, "seed": {
+PRESETS = {"seed": {
     "codification": "two_sines", "heterodyne": False, "frame_step": 1, "power": 1 / 8, "architecture": "direct_blstm",
     "layers": 2, "units": 1000, "batch": 16, "frames": 32, "learning_rate": 1e-3,
 }}  # fmt: skip
@@ -128,9 +128,10 @@ def make_settings(
     preset replaces every parameter that is left at its default. Without a name, the model is called after its preset or
     architecture and every changed parameter, such as mask_dense_power0.125."""
     flat = {key: value for key, value in locals().items() if key not in ("name", "preset")}
-    check_choice("preset", preset or "seed", tuple(name for name in PRESETS if name))
+    if preset:
+        check_choice("preset", preset, tuple(PRESETS))
     changed = {key: value for key, value in flat.items() if value != make_settings.__kwdefaults__[key]}
-    flat |= PRESETS[preset] | changed
+    flat |= PRESETS.get(preset, {}) | changed
     check_choice("architecture", flat["architecture"], tuple(ARCHITECTURES))
     zeros = [key for key in SIZES if flat[key] == 0 and type(flat[key]) in (int, float)]
     flat |= {key: getattr(ARCHITECTURES[flat["architecture"]], key) for key in zeros} | {"kind": flat["codification"]}

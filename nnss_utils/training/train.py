@@ -42,7 +42,7 @@ class Probe(Protocol):
         """Return whether it is time to be called."""
 
     def __call__(self, progress: Progress, model: TrainedModel) -> None:
-        """Look at the current model."""
+        """Show or measure the current model."""
 
 
 def fingerprint(settings: Settings, pair: Pair) -> str:
@@ -87,14 +87,14 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
     def now() -> TrainedModel:
         return trained_model(loss_model, dataset, pair, origin | _summary(progress, loss_model, pair))
 
-    def show() -> None:
+    def call_probe() -> None:
         if probe is not None and probe.due(progress):
             probe(progress, now())
 
     def keep() -> None:
         save_checkpoint(checkpoint, now(), loss_model.optimizer, progress)
 
-    _loop(loss_model, dataset, progress, keep, show)
+    _loop(loss_model, dataset, progress, keep, call_probe)
     if probe is not None:
         probe(progress, now())
     untrained = borrow_tables(network, {note.pitch for note in pair.notes}, *pair.pitches)
@@ -149,10 +149,9 @@ def trained_model(loss_model: LossModel, dataset: Dataset, pair: Pair, record: d
     )  # fmt: skip
 
 
-def _loop(
-    loss_model: LossModel, dataset: Dataset, progress: Progress, keep: Callable[[], None], show: Callable[[], None]
-) -> None:
-    """Take steps until the settings' steps or seconds are done; `keep` writes a checkpoint, `show` calls the probe."""
+def _loop(loss_model: LossModel, dataset: Dataset, progress: Progress, keep: Callable, call_probe: Callable) -> None:
+    """Take steps until steps or seconds are done; `keep` writes a checkpoint, `call_probe` calls a probe that is
+    due."""
     settings = loss_model.settings
     steps, seconds = settings.training.steps, settings.training.seconds
     validation = on_device(dataset.validation_batch())
@@ -176,9 +175,9 @@ def _loop(
             if last or due or progress.step % READ_STEPS == 0:
                 _read(losses, progress, settings)
                 paused = time.monotonic()
-                show()
-                looked = time.monotonic() - paused
-                started, saved = started + looked, saved + looked
+                call_probe()
+                probing = time.monotonic() - paused
+                started, saved = started + probing, saved + probing
             if validation and (last or progress.step % VALIDATION_STEPS == 0):
                 value = float(loss_model.test_on_batch(validation.inputs, validation.target))
                 progress.validation.append((progress.step, value))
