@@ -1,6 +1,7 @@
-"""Scores the project writes itself: the scale sequence to train on and two pieces by Bach (notebook 01_codification).
-Bach's notes are in the public domain; the tables are ours."""
+"""Scores the project writes itself: the scale sequence to train on, two pieces by Bach and a performance (notebook
+01_codification). Bach's notes are in the public domain; the tables are ours."""
 
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from nnss_utils.errors import InputError, check_number
 from nnss_utils.midi import Note, read_midi
 
+LOWEST, HIGHEST = 21, 108  # MIDI pitches of a piano
 FUGUE_TEMPO = PRELUDE_TEMPO = 72.0  # quarter notes a minute
 
 # Well-Tempered Clavier I, fugue 2 in C minor, BWV 847: the subject. (pitch, length in sixteenth notes)
@@ -59,7 +61,40 @@ def bwv846_prelude(velocity: int = 100) -> list[Note]:
     return sorted(Note(at * sixteenth, (at + length) * sixteenth, pitch, velocity) for at, length, pitch in table)
 
 
-SCORES = {"bwv847_fugue": bwv847_fugue, "bwv846_prelude": bwv846_prelude}
+def performance(velocity: int = 120, seed: int = 0) -> list[Note]:
+    """Return a fantasy on the prelude's chords as a pianist might play it, about two minutes: each bar's chord runs
+    over all 88 keys and back under the sustain pedal, its top note repeats. Velocities run from 10 to `velocity` and
+    the tempo bends with the phrases of four bars; both and every length are a little uneven, by `seed`. No note occurs
+    twice alike. Ends of notes include the pedal, as `read_midi` returns them."""
+    rng = np.random.default_rng(seed)
+    softest, now, notes = min(10, velocity), 0.3, []
+    for bar, chord in enumerate((*PRELUDE_CHORDS, PRELUDE_END)):
+        keys = [key for key in range(LOWEST, HIGHEST + 1) if key % 12 in {pitch % 12 for pitch in chord}]
+        run = [*keys, *[keys[-1]] * 5, *keys[-2::-1]] if bar % 2 == 0 else [*keys[::-1], *[keys[0]] * 5, *keys[1:]]
+        place = (bar % 4 + np.linspace(0, 1, len(run), endpoint=False)) / 4  # in the phrase
+        swell = np.sin(np.pi * place) ** 2
+        loud = softest + (velocity - softest) * np.clip(swell + rng.normal(0, 0.08, len(run)), 0, 1)
+        steps = 0.075 * (1.5 - 0.8 * swell) * np.exp(rng.normal(0, 0.12, len(run)))
+        starts = now + np.cumsum(steps) - steps
+        now = float(starts[-1] + steps[-1])
+        lifted = now - 0.05  # the pedal, shortly before the next bar
+        lengths = rng.uniform(0.06, 0.4, len(run)).tolist()
+        for start, pitch, level, length in zip(starts.tolist(), run, loud, lengths, strict=True):
+            notes.append(Note(start, max(start + length, lifted), pitch, round(level)))
+    return _struck_again(notes)
+
+
+def _struck_again(notes: list[Note]) -> list[Note]:
+    """Return notes sorted by start, each ended by the next strike of its key."""
+    following: dict[int, float] = {}
+    cut = []
+    for note in sorted(notes, reverse=True):
+        cut.append(replace(note, end=min(note.end, following.get(note.pitch, note.end))))
+        following[note.pitch] = note.start
+    return cut[::-1]
+
+
+SCORES = {"bwv847_fugue": bwv847_fugue, "bwv846_prelude": bwv846_prelude, "performance": performance}
 
 
 def read_notes(midi: str | Path) -> list[Note]:
@@ -76,8 +111,8 @@ def read_notes(midi: str | Path) -> list[Note]:
 
 
 def scale_sequence(
-    low: int = 21, high: int = 108, repetitions: int = 5, shortest: float = 0.15, longest: float = 2.0,
-    sustained: float = 8.0, gap: float = 0.45, velocity: int = 100, softest: int = 0, seed: int = 0,
+    low: int = 21, high: int = 108, repetitions: int = 5, shortest: float = 0.03, longest: float = 2.0,
+    sustained: float = 12.0, gap: float = 0.45, velocity: int = 100, softest: int = 0, seed: int = 0,
 ) -> list[Note]:  # fmt: skip
     """Return every pitch low..high up and down, one note at a time, with durations that vary.
 

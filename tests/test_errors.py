@@ -51,8 +51,8 @@ def test_bad_parameters_say_what_and_what_to_do(parameters, says):
 
 
 def test_names_tell_what_is_not_as_usual():
-    assert make_settings().name == "mask_keyed"
-    assert make_settings(power=0.125).name == "mask_keyed_power0.125"
+    assert make_settings().name == "modal"
+    assert make_settings(power=0.125).name == "modal_power0.125"
     assert make_settings(power=0.125, units=64, architecture="mask_blstm").name == "mask_blstm_power0.125_units64"
 
 

@@ -12,6 +12,7 @@ from nnss_utils.dsp.normalization import denormalize, normalize
 from nnss_utils.dsp.stft import WINDOWS, Spectral, stft
 from nnss_utils.errors import InputError
 from nnss_utils.evaluation import metrics
+from nnss_utils.instruments.modes import measure_modes
 from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.model import forward, losses, networks, pairs
 from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
@@ -139,7 +140,8 @@ def test_a_network_overfits_one_batch(pair, architecture):
         power=0.5, learning_rate=3e-3,
     )  # fmt: skip
     keras.utils.set_random_seed(0)
-    sampler = make_dataset(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
+    tuning = measure_modes(pair.audio, pair.notes, estimate_tuning(pair.audio, pair.notes, 60, 64))
+    sampler = make_dataset(pair.notes, pair.audio, settings, tuning)
     batch = sampler.batch(0)
     level = normalized_rms(batch.target, 0.5)
     trainer = LossModel(

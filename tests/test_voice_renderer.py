@@ -1,5 +1,6 @@
 """The player computes what is heard and nothing else: voices are remembered, tails cut, tones bounded."""
 
+import dataclasses
 from itertools import chain
 
 import numpy as np
@@ -18,7 +19,11 @@ from nnss_utils.synthesis.voice import VoiceRenderer
 def test_a_voice_is_remembered_and_is_the_piece_s(model):
     player, note = VoiceRenderer(model), Note(0.0, 0.4, 62, 90)
     sound = player.render(note)
-    assert player.render(Note(7.0, 7.4, 62, 90)) is sound  # alike, so not made again
+    made = len(player.cached)
+    np.testing.assert_array_equal(player.render(Note(7.0, 7.4, 62, 90)), sound)
+    softer = player.render(Note(7.0, 7.4, 62, 45))  # the pair has one velocity: another changes the gain alone
+    np.testing.assert_allclose(4 * softer, sound, atol=1e-6)
+    assert len(player.cached) == made
     whole = render([note], model, progress=False)
     np.testing.assert_allclose(whole[: len(sound)], sound, atol=1e-6)
     assert not whole[len(sound) :].any()
@@ -41,11 +46,31 @@ def test_a_tail_ends_where_its_key_is_silent(model, monkeypatch):
 def test_memory_for_voices_is_bounded(model, monkeypatch):
     monkeypatch.setattr(voice_module, "CACHE_BYTES", 200_000)
     player = VoiceRenderer(model)
-    for velocity in range(80, 90):
-        player.render(Note(0.0, 0.3, 60, velocity))
+    for tenths in range(1, 11):
+        player.render(Note(0.0, 0.1 * tenths, 60))
     assert 1 <= len(player.cached) < 10
     assert sum(voice.nbytes for voice in player.cached.values()) <= 200_000
-    assert (60, 89, samples_of(Note(0.0, 0.3, 60))[1]) in player.cached  # the last one is kept
+    assert (60, 100, samples_of(Note(0.0, 1.0, 60))[1]) in player.cached  # the last one is kept
+
+
+@pytest.mark.parametrize("held", [0.02, 0.06, 0.09, 0.5, 1.3])
+def test_a_shared_beginning_and_an_own_release_are_the_whole_voice(model, held):
+    """The fast way, a beginning that all notes of a key share, equals the slow one, every frame of the note's own."""
+    fast, slow = VoiceRenderer(model), VoiceRenderer(model)
+    slow.shared = False
+    assert fast.shared
+    for pitch in (60, 63):
+        ours, theirs = fast.render(Note(0.0, held, pitch)), slow.render(Note(0.0, held, pitch))
+        error = np.sum((ours - theirs).astype(np.float64) ** 2)
+        assert len(ours) == len(theirs) and error < 1e-10 * np.sum(theirs.astype(np.float64) ** 2)  # -100 dB
+    assert (held > 0.1) == bool(fast.beginnings)
+
+
+def test_a_model_of_several_velocities_shares_no_beginning(model):
+    heard = dataclasses.replace(model.heard, velocities=(20, 100))
+    renderer = VoiceRenderer(dataclasses.replace(model, heard=heard))
+    renderer.render(Note(0.0, 1.0, 60))
+    assert not renderer.shared and not renderer.beginnings
 
 
 def test_long_voices_are_made_in_parts_without_a_seam(model, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,20 +17,44 @@ from nnss_utils.instruments.load import is_soundfont, load_instrument
 from nnss_utils.model.model_file import TrainedModel, find_model
 from nnss_utils.paths import CACHE
 
+STRETCH, CROSSFADE = 30 * SAMPLE_RATE, 4096  # samples
 STFT = {"n_fft": 2048, "hop_length": 512}
 
 
 def griffin_lim(target: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return the sound that Griffin-Lim (1984) finds for the true magnitudes of `target`, by librosa."""
-    magnitudes = np.abs(librosa.stft(y=np.asarray(target, np.float32), **STFT))
-    return librosa.griffinlim(magnitudes, n_iter=32, length=len(target), random_state=seed, **STFT)
+    """Return the sound that Griffin-Lim (1984) finds for the true magnitudes of `target`, by librosa, in stretches."""
+
+    def find(part: np.ndarray) -> np.ndarray:
+        magnitudes = np.abs(librosa.stft(y=part, **STFT))
+        return librosa.griffinlim(magnitudes, n_iter=32, length=len(part), random_state=seed, **STFT)
+
+    return in_stretches(find, target)
 
 
 def true_magnitude_codification_phase(target: np.ndarray, codification: np.ndarray) -> np.ndarray:
     """Return the sound of the target's magnitudes with the phase of `codification` (samples,), STFT 2048/512."""
-    phase = np.angle(librosa.stft(y=np.asarray(codification, np.float32), **STFT))
-    S = np.abs(librosa.stft(y=np.asarray(target, np.float32), **STFT)) * np.exp(1j * phase)
-    return librosa.istft(S, length=len(target), **STFT)
+
+    def combine(part: np.ndarray, code: np.ndarray) -> np.ndarray:
+        phase = np.angle(librosa.stft(y=code, **STFT))
+        S = np.abs(librosa.stft(y=part, **STFT)) * np.exp(1j * phase)
+        return librosa.istft(S, length=len(part), **STFT)
+
+    return in_stretches(combine, target, codification)
+
+
+def in_stretches(function: Callable[..., np.ndarray], *sounds: np.ndarray) -> np.ndarray:
+    """Return what `function` makes of sounds of one length, float32 (samples,), a stretch at a time. Stretches overlap
+    by CROSSFADE samples, so an hour needs no more memory than a minute."""
+    samples = len(sounds[0])
+    out, fade = np.zeros(samples, np.float32), np.linspace(0, 1, CROSSFADE, dtype=np.float32)
+    for first in range(0, max(1, samples - CROSSFADE), STRETCH):
+        made = function(*(np.asarray(s[first : first + STRETCH + CROSSFADE], np.float32) for s in sounds))
+        if first:
+            made[:CROSSFADE] *= fade
+        if first + STRETCH + CROSSFADE < samples:
+            made[-CROSSFADE:] *= 1 - fade
+        out[first : first + len(made)] += made
+    return out
 
 
 def at_energy_of(target: np.ndarray, sound: np.ndarray) -> np.ndarray:

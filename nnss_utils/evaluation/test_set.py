@@ -10,11 +10,14 @@ from nnss_utils.errors import InputError, exit_with, progress_bar
 from nnss_utils.evaluation.baselines import griffin_lim
 from nnss_utils.evaluation.metrics import OCTAVES, bandwidth_hz, measure
 from nnss_utils.evaluation.piece import Piece, make_piece, piece_name
+from nnss_utils.evaluation.single_notes import single_notes
 from nnss_utils.evaluation.tables import WAVEFORM, markdown_table, measures_table
+from nnss_utils.instruments.load import can_play
 from nnss_utils.model.model_file import TrainedModel, load_model
 from nnss_utils.paths import COMMITTED_RESULTS, RESULTS, read_json, relative, write_json
 from nnss_utils.provenance import commit, data_digests, versions
 from nnss_utils.scores import SCORES
+from nnss_utils.synthesis.voice import key_of
 
 FOLDER = RESULTS / "pieces"
 FAINT_DB = 85.0  # below a target's strongest band: includes every band of a piano up to 20 kHz
@@ -32,6 +35,8 @@ def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
             "limit_hz": bandwidth_hz(piece.target, piece.target),
             "faint_bandwidth_hz": bandwidth_hz(piece.target, piece.prediction, FAINT_DB),
             "griffin_lim": _griffin_lim(name, piece, instrument), "notes": len(piece.notes),
+            "distinct": len({key_of(note) for note in piece.notes}),
+            "velocities": [f(note.velocity for note in piece.notes) for f in (min, max)],
             "seconds": len(piece.target) / SAMPLE_RATE, "synthesis_seconds": piece.synthesis_seconds,
             "data": data_digests(piece.notes, piece.target),
         }  # fmt: skip
@@ -39,6 +44,7 @@ def measure_pieces(model: TrainedModel, midis: list[str]) -> dict:
     result = {
         "model": model.name, "instrument": instrument, "parameters": model.network.count_params(),
         "settings": model.settings.to_dict(), "training": training, "pieces": rows, "worst": worst(rows),
+        **(single_notes(model) if can_play(model.instrument) else {}),
         "versions": versions(), "commit": commit(),
     }  # fmt: skip
     write_json(result_file(model.name), result)
@@ -79,10 +85,12 @@ def worst(rows: dict[str, dict]) -> dict:
 
 def pieces_table(model: dict) -> str:
     """Return one model's measures of each piece as a Markdown table, with Griffin-Lim's attacks."""
-    columns = {"length": "{seconds:.0f} s", "correlation": "{correlation:.4f}", "SNR": "{snr_db:.1f} dB",
+    columns = {"length": "{seconds:.0f} s", "notes (distinct)": "{notes} ({distinct})",
+               "velocities": "{velocities[0]} to {velocities[1]}", "correlation": "{correlation:.4f}",
+               "SNR": "{snr_db:.1f} dB",
                "bandwidth (limit)": "{bandwidth_hz:,.0f} ({limit_hz:,.0f}) Hz",
                "attack LSD (Griffin-Lim)": "{attack_lsd_db:.2f} ({griffin_lim[attack_lsd_db]:.2f}) dB",
-               "sustain LSD": "{sustain_lsd_db:.2f} dB", "x real time": "{speed:.1f}"}  # fmt: skip
+               "sustain LSD": "{sustain_lsd_db:.2f} dB", "x real time": "{speed:.0f}"}  # fmt: skip
     rows = {name: row | {"speed": row["seconds"] / row["synthesis_seconds"]} for name, row in model["pieces"].items()}
     return measures_table({name.replace("_", " "): row for name, row in rows.items()}, columns)
 
@@ -110,6 +118,18 @@ def bands_table(models: dict[str, dict]) -> str:
         for name, model in models.items()
     }
     return markdown_table(["lowest SNR / farthest level, dB", *heads], ([name, *row] for name, row in cells.items()))
+
+
+def notes_tables(model: dict) -> str:
+    """Return one model's SNR of single notes as Markdown: at each velocity, and at each duration by register."""
+    velocities, durations = model["velocities"], model["durations"]
+    first = markdown_table(
+        ["velocity", *velocities], [["SNR, dB", *(f"{r['snr_db']:.1f}" for r in velocities.values())]]
+    )
+    rows = [["all keys", *(f"{r['snr_db']:.1f}" for r in durations.values())]]
+    for number, (low, _) in enumerate(next(iter(durations.values()))["registers"]):
+        rows.append([f"octave from {low}", *(f"{r['registers'][number][1]:.1f}" for r in durations.values())])
+    return first + "\n\n" + markdown_table(["SNR, dB, of notes held, s", *durations], rows)
 
 
 def _extremes(bands: tuple[dict, ...]) -> str:

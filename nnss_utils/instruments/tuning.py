@@ -18,13 +18,15 @@ TOP = 20_000.0  # Hz, where partials end
 
 @dataclass(frozen=True)
 class Tuning:
-    """f0 (Hz) and B (no unit) of the keys from `low` up, and the measured partials (Hz; 0: the law's). Partials lie
-    some Hz beside the law; where the codification follows them, the network's mask is constant."""
+    """f0 (Hz) and B (no unit) of the keys from `low` up, the measured partials (Hz; 0: the law's), and each key's modes
+    (Hz; modes.py), empty if not measured. Partials lie some Hz beside the law; where the codification follows them, the
+    network's mask is constant."""
 
     low: int
     f0: tuple[float, ...]
     inharmonicity: tuple[float, ...]
     measured: tuple[tuple[float, ...], ...]
+    modes: tuple[tuple[float, ...], ...] = ()
 
     @property
     def high(self) -> int:
@@ -71,13 +73,14 @@ def estimate_tuning(audio: np.ndarray, notes: Sequence[Note], low: int, high: in
     return Tuning(low, *zip(*table.values(), strict=True), tuple(measured))
 
 
-def solo_stretches(notes: Sequence[Note]) -> dict:
-    """Return for each pitch the (start, end) in seconds of the longest stretch, up to 2 s, in which it sounds alone."""
+def solo_stretches(notes: Sequence[Note], longest: float = 2.0) -> dict:
+    """Return for each pitch the (start, end) in seconds of the longest stretch in which it sounds alone, up to
+    `longest` s after its note's start."""
     found: dict[int, tuple[float, float]] = {}
     notes, last_end = sorted(notes), 0.0
     for note, following in zip_longest(notes, notes[1:]):
         start = max(note.start + 0.02, last_end)
-        end = min(note.end, following.start if following else note.end, note.start + 2.0)
+        end = min(note.end, following.start if following else note.end, note.start + longest)
         if end - start > np.subtract(*found.get(note.pitch, (0, 0))[::-1]):
             found[note.pitch] = (start, end)
         last_end = max(last_end, note.end)

@@ -11,13 +11,12 @@ from nnss_utils.errors import InputError
 from nnss_utils.instruments.soundfont import SoundFont
 from nnss_utils.maintenance.bench_training import in_turns, peak_mb, repeated, timed
 from nnss_utils.midi import Note
-from nnss_utils.model.forward import predict
+from nnss_utils.model.forward import predict_spectra
 from nnss_utils.model.inputs import Voices, voice_inputs
 from nnss_utils.model.model_file import PRETRAINED, load_model
-from nnss_utils.model.pairs import denormalize_pairs
-from nnss_utils.scores import bwv846_prelude
+from nnss_utils.scores import bwv846_prelude, performance, read_notes
 from nnss_utils.synthesis.render import render, synthesize
-from nnss_utils.synthesis.voice import VoiceRenderer
+from nnss_utils.synthesis.voice import VoiceRenderer, key_of
 
 POLYPHONY = (1, 2, 4, 8, 16, 32)
 LENGTHS = (1, 5, 20, 60, 300)  # s
@@ -33,9 +32,9 @@ def prelude(seconds: float) -> list[Note]:
     return repeated(notes, max(note.end for note in notes) + 0.5, seconds)
 
 
-def speed(rounds: int = 5) -> dict:
-    """Measure the prelude by the network and by fluidsynth, in turns; warm, each from nothing cached."""
-    model, notes = load_model(str(PRETRAINED)), bwv846_prelude()
+def speed(score: str, rounds: int = 3) -> dict:
+    """Measure a score of the project by the network and by fluidsynth, in turns; warm, each from nothing cached."""
+    model, notes = load_model(str(PRETRAINED)), read_notes(score)
     actions = {"network": partial(play, notes, model)}
     try:
         font = SoundFont(os.environ.get("NNSS_SOUNDFONT", DEBIANS))
@@ -43,12 +42,16 @@ def speed(rounds: int = 5) -> dict:
     except InputError as error:
         print(f"fluidsynth is not measured: {error}")
     lasts = len(play(notes, model)) / SAMPLE_RATE
-    return {name: lasts / seconds for name, seconds in in_turns(actions, rounds).items()}
+    times = {name: lasts / seconds for name, seconds in in_turns(actions, rounds).items()}
+    return times | {"notes": len(notes), "distinct": len({key_of(note) for note in notes})}
 
 
 def memory(seconds: int) -> dict:
-    """Measure the peak memory and speed of rendering a piece of `seconds` s, block by block."""
-    model, notes = load_model(str(PRETRAINED)), prelude(seconds)
+    """Measure the peak memory and speed of rendering the performance, repeated for `seconds` s, block by block. Only
+    the last ten seconds or so of voices are cached, so a repetition is made anew."""
+    played = performance()
+    notes = repeated(played, max(note.end for note in played) + 0.5, seconds)
+    model = load_model(str(PRETRAINED))
     started = time.perf_counter()
     lasts = sum(len(block) for block in synthesize(notes, model, progress=False)) / SAMPLE_RATE
     taken = time.perf_counter() - started
@@ -106,14 +109,13 @@ def tried() -> dict:
     renderer, settings, actions = VoiceRenderer(model), model.settings, {}
     for rows in (64, 16, 8):
         pitches = np.linspace(model.low, model.high, rows).astype(int)
-        renderer.tones.add((int(p), SAMPLE_RATE) for p in pitches)
         voices = Voices(pitches.astype(np.int64), np.full(rows, 100), np.full(rows, SAMPLE_RATE))
-        inputs = voice_inputs(voices, np.full(rows, 3000), renderer.tones, settings, 16, model.longest)
+        starts = np.tile(3000 + settings.spectral.frame_step * np.arange(16), (rows, 1))
+        inputs = voice_inputs(voices, starts, renderer.table, settings, model.heard)
         inputs = {name: tensorflow.constant(value) for name, value in inputs.items()}
 
         def forward(inputs: dict):
-            prediction = predict(model.network, inputs, settings, model.output_scale)
-            return denormalize_pairs(prediction, settings.training.power)
+            return predict_spectra(model.network, inputs, settings, model.output_scale)
 
         ways = {"XLA": tensorflow.function(forward, jit_compile=True), "graph": tensorflow.function(forward)}
         for name, way in (ways | ({"eager": forward} if rows == 64 else {})).items():

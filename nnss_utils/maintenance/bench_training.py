@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,12 +19,15 @@ import scipy.fft
 import soundfile
 
 from nnss_utils import SAMPLE_RATE
+from nnss_utils.instruments.modes import MODES
 from nnss_utils.instruments.pair import Pair, load_pair, make_pair
 from nnss_utils.instruments.steinway import Steinway
 from nnss_utils.midi import Note, moved, write_midi
-from nnss_utils.model import time_basis
+from nnss_utils.model import forward, time_basis
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.backend import layers as nn
+from nnss_utils.model.networks import SPLIT
+from nnss_utils.model.pairs import denormalize_pairs, normalize_pairs
 from nnss_utils.model.recurrent import BidirectionalLSTM
 from nnss_utils.model.settings import Settings, make_settings
 from nnss_utils.paths import CACHE
@@ -165,14 +169,70 @@ def network(architecture: str, rounds: int = 8, steps: int = 12) -> dict:
     return result | {"frames_s": frames / result["piped"], "moved_mb": moved / 1e6}
 
 
+def profile(rounds: int = 8) -> dict[str, float]:
+    """Measure the parts of the default network's training step, each compiled on its own, forward and gradients, in
+    seconds: their sum exceeds the step, which shares what they have in common."""
+    import tensorflow
+
+    settings = make_settings()
+    model, dataset = prepare(small_pair(), settings)
+    batch, power, spectral = on_device(dataset.batch(0)), settings.training.power, settings.spectral
+    x, weights, optimizer = batch.inputs, model.network.trainable_variables, model.optimizer
+    outputs = model.network([x[name] for name in ("features", "attack", "pitch")])
+    gains, mask = (tensorflow.constant(part) for part in outputs[:2])
+    gradients = [tensorflow.ones_like(weight) for weight in weights]
+    spectra = tensorflow.constant(batch.target)
+
+    def tone(gains):
+        return forward.tone_spectra(denormalize_pairs(gains, power), x, spectral)
+
+    def impulse(mask):
+        return forward.impulse_spectra(mask, tensorflow.ones_like(mask[..., 0, :1]), x, settings)
+
+    def loss(spectra):
+        return normalize_pairs(spectra, power, forward.SUM_FLOOR) - normalize_pairs(batch.target, power)
+
+    def with_gradients(function: Callable, *of) -> Callable:
+        def compute():
+            with tensorflow.GradientTape() as tape:
+                tape.watch(of)
+                total = tensorflow.add_n([tensorflow.reduce_sum(ops.square(y)) for y in _listed(function(*of))])
+            return [tensorflow.convert_to_tensor(g) for g in tape.gradient(total, of) if g is not None]
+
+        return tensorflow.function(compute, jit_compile=True)
+
+    network = partial(model.network, [x[name] for name in ("features", "attack", "pitch")])
+    parts = {
+        "network": with_gradients(lambda *_: network(), *weights),
+        "tone of modes": with_gradients(tone, gains),
+        "impulse": with_gradients(impulse, mask),
+        "normalization and loss": with_gradients(loss, spectra),
+        "Adam": tensorflow.function(lambda: optimizer.apply(gradients, weights), jit_compile=True),
+        "whole step": lambda: float(model.step(batch)),
+        "making a batch": lambda: dataset.batch(1),
+    }
+    return in_turns(parts, rounds)
+
+
+def _listed(value) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def network_work(model: keras.Model, architecture: str, settings: Settings) -> tuple[float, float]:
     """Return a step's matrix operations for each frame, and the bytes that it moves at the least. Bytes: every weight
     with its two moments is read and written, its gradient written and read (36 a weight); tone, target, masks, and the
     masks' gradient are written or read once or twice (24 numbers a bin and frame)."""
     bins, units, t = settings.spectral.bins, settings.network.units, settings.training
     moved = 36.0 * model.count_params() + 4 * 24 * bins * t.batch * t.frames
-    tables = time_basis.SINCE_ON.count * 2 * units + units * 2 * bins  # the key's own curves and its masks
-    return operations(model) + 6.0 * tables * (architecture == "mask_keyed"), moved
+    times, tables, carriers = time_basis.SINCE_ON.count, 0, 0
+    if architecture == "mask_keyed":
+        tables = times * 2 * units + units * 2 * bins  # the key's own curves and its masks
+    elif architecture == "modal":
+        low, split = -(-units // 2), round(SPLIT * bins)
+        curves = times * (2 * MODES + low) + (times + time_basis.ATTACK.count) * units
+        tables = curves + 2 * (low * split + units * (bins - split))
+        carriers = 2 * MODES * settings.spectral.frame_length  # no weights: no gradients of them
+    return operations(model) + 6.0 * tables + 4.0 * carriers, moved
 
 
 def train_on(model: LossModel, dataset: Dataset, number: int) -> None:

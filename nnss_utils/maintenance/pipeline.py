@@ -21,7 +21,7 @@ from nnss_utils.scores import SCORES, read_notes
 NOTEBOOKS = ROOT / "notebooks"
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # not the tracebacks of an interrupted kernel
 OUTPUT = RUNS / "notebooks"
-MODEL = "mask_keyed"  # the name of 05's default
+MODEL = "modal"  # the name of 05's default
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,17 @@ from nnss_utils.paths import atomic_write, relative
 from nnss_utils.scores import SCORES, scale_sequence
 from nnss_utils.training.train import is_trained, train
 
-STEPS, SECONDS, ECHO = 10000, 1800.0, 1  # there is time for a new batch in every step
-COMMAND = f"papermill 05_train.ipynb out.ipynb -p name steinway -p steps {STEPS} -p seconds {SECONDS:g} -p echo {ECHO}"
-LARGEST = 12e6  # bytes
+LONGER = {"batch": 48, "steps": 12000, "seconds": 1800.0, "echo": 1}  # there is time for a new batch in every step
+PARAMETERS = " ".join(f"-p {name} {value}" for name, value in LONGER.items())
+COMMAND = f"papermill 05_train.ipynb out.ipynb -p name steinway {PARAMETERS}"
+LARGEST = 12.5e6  # bytes
 HALF = {"float32": "float16"}  # how arrays are stored
 
 
 def main(midis: list[str]) -> None:
     """Train the network unless it is trained, measure it as float16, and write it with its measures."""
     pair = make_pair(scale_sequence(), Steinway())
-    settings = make_settings(name=PRETRAINED.stem, steps=STEPS, seconds=SECONDS, echo=ECHO)
+    settings = make_settings(name=PRETRAINED.stem, **LONGER)
     model = load_model(settings.name) if is_trained(settings, pair) else train(pair, settings)
     save_small_model(PRETRAINED, dataclasses.replace(model, training=model.training | {"command": COMMAND}))
     small = load_model(str(PRETRAINED))

@@ -103,7 +103,7 @@ def results(everything: bool, midis: list[str]) -> tuple[dict, dict]:
 def models(everything: bool, midis: list[str]) -> tuple[dict, dict]:
     """Return measures by model, committed and made now: of the default one, or all of the sampled piano."""
     kept = {name: model for name, model in committed_measures().items() if model["instrument"] == "steinway"}
-    names = [name for name in kept if name != PRETRAINED.stem] if everything else ["mask_keyed"]
+    names = [name for name in kept if name != PRETRAINED.stem] if everything else ["modal"]
     both = {}
     for name in names:
         notebook("05_train.ipynb", f"{name}.ipynb", *parameters_of(Settings.from_dict(kept[name]["settings"])))

@@ -3,11 +3,11 @@ evaluation.test_set makes the JSON of results and models, notebook 07_claims of 
 
 from collections.abc import Callable
 
-from nnss_utils.evaluation.test_set import bands_table, committed_measures, pieces_table, worst_table
+from nnss_utils.evaluation.test_set import bands_table, committed_measures, notes_tables, pieces_table, worst_table
 from nnss_utils.laboratory.claims import claims_table
 from nnss_utils.maintenance import benchmarks
 from nnss_utils.model.model_file import PRETRAINED
-from nnss_utils.paths import COMMITTED_RESULTS, atomic_write, read_json
+from nnss_utils.paths import COMMITTED_RESULTS, IMAGES, atomic_write, read_json
 
 TABLES_FILE = COMMITTED_RESULTS / "README.md"
 SPEED = COMMITTED_RESULTS / "benchmark.json"
@@ -19,9 +19,10 @@ def results_table(model: dict) -> str:
     training = model["training"]
     sentence = (
         f"The shipped model: {model['parameters']:,} parameters, trained for {training['seconds'] / 60:.0f} minutes on "
-        "2 CPU cores. No piece was used in training or in any choice."
+        "2 CPU cores. No piece was used in training; the performances were looked at while the network was designed."
     )
-    return "\n".join([sentence, "", pieces_table(model), "", bands_table({PRETRAINED.stem: model})])
+    tables = (pieces_table(model), bands_table({PRETRAINED.stem: model}), notes_tables(model))
+    return "\n\n".join([sentence, *tables])
 
 
 def speed_table(result: dict) -> str:
@@ -49,3 +50,7 @@ if __name__ == "__main__":
         text = f"{text.split(start)[0]}{start}\n{table}\n{end}{text.split(end)[1]}"
     with atomic_write(TABLES_FILE) as part:
         part.write_text(text)
+    from nnss_utils.notebook import charts, plots  # the tables need no matplotlib
+
+    figure, _ = charts.single_notes(committed_measures()[PRETRAINED.stem])
+    plots.save_figure(figure, IMAGES / "single_notes.png")

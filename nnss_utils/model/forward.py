@@ -2,15 +2,58 @@
 prediction = mask_tone x tone + mask_impulse x impulse, bin by bin. A direct network returns the spectrum itself.
 Complex numbers are real pairs (..., 2)."""
 
+from nnss_utils.dsp.stft import Spectral
 from nnss_utils.model.backend import keras, ops
-from nnss_utils.model.pairs import complex_product, magnitude, normalize_pairs, outer_product
+from nnss_utils.model.modes import tone_frames
+from nnss_utils.model.pairs import complex_product, denormalize_pairs, magnitude, normalize_pairs, outer_product
 from nnss_utils.model.settings import Settings
+
+SUM_FLOOR = (
+    1e-5  # magnitude (-100 dB): where parts of a sum cancel, a power's gradient would otherwise exceed all others
+)
 
 
 def predict(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
     """Return a network's normalized prediction (voices or examples, frames, bins, 2), pairs."""
+    if settings.network.modes:
+        return normalize_pairs(
+            predict_modes(network, inputs, settings, output_scale), settings.training.power, SUM_FLOOR
+        )
     predict_any = predict_voices if settings.network.per_voice else predict_mix
     return predict_any(network, inputs, settings.training.power, output_scale)
+
+
+def predict_spectra(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
+    """Return a network's denormalized prediction (voices or examples, frames, bins, 2), pairs."""
+    if settings.network.modes:
+        return predict_modes(network, inputs, settings, output_scale)
+    return denormalize_pairs(predict(network, inputs, settings, output_scale), settings.training.power)
+
+
+def predict_modes(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
+    """Return a modal network's spectra (voices, frames, bins, 2) from inputs.voice_inputs. Gains and mask are
+    normalized, in units of `output_scale`; the tone and the impulse channel are added after denormalization."""
+    outputs = network([inputs[name] for name in ("features", "attack", "pitch")])
+    gains, mask, off = (ops.cast(x, "float32") for x in outputs)
+    gains = denormalize_pairs(output_scale * gains, settings.training.power)
+    tone = tone_spectra(gains, inputs, settings.spectral)
+    return tone + impulse_spectra(output_scale * mask, off, inputs, settings)
+
+
+def tone_spectra(gains, inputs: dict, spectral: Spectral):
+    """Return the scaled spectra (voices, frames, bins, 2) of a key's modes with `gains` (voices, frames, MODES, 2)."""
+    blocks, samples = (ops.take(inputs[name], inputs["key"], axis=0) for name in ("blocks", "samples"))
+    frames = tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
+    real, imaginary = (part[..., : spectral.bins] * spectral.scale for part in ops.rfft(frames))
+    return ops.stack([real, imaginary], axis=-1)
+
+
+def impulse_spectra(mask, off, inputs: dict, settings: Settings):
+    """Return the spectra (voices, frames, bins, 2) of the impulse at note-on and `off` (voices, frames, 1) times that
+    at note-off, both normalized, under a normalized `mask`."""
+    shares = ops.concatenate([ops.ones_like(off), off], axis=-1)[..., None, None]
+    impulse = outer_product(inputs["coarse"] * shares, inputs["fine"], settings.spectral.bins)
+    return denormalize_pairs(complex_product(mask, impulse), settings.training.power)
 
 
 def predict_voices(network: keras.Model, inputs: dict, power: float | str, output_scale: float):

@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.demodulation import carrier_factors
+from nnss_utils.dsp.normalization import LOGARITHM
 from nnss_utils.dsp.stft import Spectral, oversample, samples_of_frames, stft, window_samples
+from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.midi import Note, samples_of
 from nnss_utils.model.codification import NOTE_OFF_AMPLITUDE, ToneTable
+from nnss_utils.model.modes import ModeTable
 from nnss_utils.model.pairs import as_pairs
 from nnss_utils.model.settings import Settings
-from nnss_utils.model.time_basis import note_features
+from nnss_utils.model.time_basis import ATTACK, note_features
 
 _BLOCK = 2**17  # samples that are copied and transformed at a time: they stay in a processor's cache
 
@@ -39,28 +43,72 @@ class Voices:
         return len(self.pitch)
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What a network has heard of the keys from `low` up: `seconds` after note-on of each key, and the lowest and the
+    highest velocity. Beyond, a note's time and velocity stand still: a network knows nothing there."""
+
+    low: int
+    seconds: tuple[float, ...]
+    velocities: tuple[int, int]
+
+    @classmethod
+    def of(cls, notes: Sequence[Note], settings: Settings) -> "Heard":
+        """Return what `notes` let a network hear. Modal networks have a key's curves from its own notes; others learn
+        from all keys how long a note may last."""
+        low, high = min(note.pitch for note in notes), max(note.pitch for note in notes)
+        seconds = np.zeros(high + 1 - low)
+        for note in notes:
+            seconds[note.pitch - low] = max(seconds[note.pitch - low], samples_of(note)[1] / SAMPLE_RATE)
+        if not settings.network.modes:
+            seconds[:] = seconds.max() + settings.codification.release_samples / SAMPLE_RATE
+        seconds[seconds == 0] = seconds.max()  # a key without a note gets the tables of another
+        velocities = [note.velocity for note in notes]
+        return cls(low, tuple(seconds.tolist()), (min(velocities), max(velocities)))
+
+    def longest(self, pitch: np.ndarray) -> np.ndarray:
+        """Return the seconds that were heard of each pitch, float64 (...)."""
+        return np.array(self.seconds)[pitch - self.low]
+
+    def velocity(self, velocity: np.ndarray) -> np.ndarray:
+        """Return the nearest velocities that were heard."""
+        return np.clip(velocity, *self.velocities)
+
+
 def voice_inputs(
-    voices: Voices, offsets: np.ndarray, table: ToneTable, settings: Settings, frames: int, longest: float
+    voices: Voices, starts: np.ndarray, table: ToneTable | ModeTable, settings: Settings, heard: Heard
 ) -> dict[str, np.ndarray]:
-    """Return a mask network's inputs for `frames` frames of each voice. offsets: samples (voices,) from each note's
-    start to its first frame's start, negative before the note; longest: seconds after which a note's time stands still.
-    Returns "tone", pairs (voices, frames, bins, 2); "coarse" and "fine", pairs of `impulse_factors`; "features",
-    float32 (voices, frames, FEATURES); "pitch", int32 (voices, frames)."""
-    spectral, o, offsets = settings.spectral, settings.spectral.oversampling, np.asarray(offsets, np.int64)
-
-    def copy_tones(out: np.ndarray, rows: slice) -> None:
-        table.copy_many(out, voices.pitch[rows], voices.held[rows], offsets[rows])
-
-    starts, held = offsets[:, None] * o + spectral.frame_step * np.arange(frames), voices.held[:, None]
-    coarse, fine = map(as_pairs, impulse_factors(starts, held * o, settings))
+    """Return the inputs of a network that hears one voice at a time. starts: samples (voices, frames) from each note's
+    start to its frames' starts at the oversampled rate, negative before the note. Returns "coarse" and "fine", pairs of
+    `impulse_factors`; "features", float32 (voices, frames, FEATURES); "pitch", int32 (voices, frames); for a mask
+    network, whose frames lie in a row, "tone", pairs (voices, frames, bins, 2); for a modal one "attack", float32
+    (voices, frames, ATTACK.count), and what `ModeTable.inputs` returns."""
+    spectral, o, held = settings.spectral, settings.spectral.oversampling, voices.held[:, None]
+    power = settings.training.power if settings.network.modes and settings.training.power != LOGARITHM else 1.0
+    coarse, fine = map(as_pairs, impulse_factors(starts, held * o, settings, power))
     middle = (starts + spectral.frame_length / 2) / o
-    return {
-        "tone": as_pairs(spectra_of(len(voices), frames, copy_tones, spectral)),
+    longest = heard.longest(voices.pitch)[:, None]
+    inputs = {
         "coarse": coarse,
         "fine": fine,
-        "features": note_features(middle, middle - held, voices.velocity[:, None], longest),
-        "pitch": np.repeat(voices.pitch[:, None].astype(np.int32), frames, axis=1),
+        "features": note_features(middle, middle - held, heard.velocity(voices.velocity)[:, None], longest),
+        "pitch": np.repeat(voices.pitch[:, None].astype(np.int32), starts.shape[1], axis=1),
     }
+    if settings.network.modes:
+        inputs["attack"] = ATTACK(middle / SAMPLE_RATE)
+        return inputs | table.inputs(voices.pitch, starts, middle - held, middle / SAMPLE_RATE - longest)
+
+    def copy_tones(out: np.ndarray, rows: slice) -> None:
+        table.copy_many(out, voices.pitch[rows], voices.held[rows], starts[rows, 0] // o)
+
+    return inputs | {"tone": as_pairs(spectra_of(*starts.shape, copy_tones, spectral))}
+
+
+def make_table(tuning: Tuning, notes: Sequence[Note], settings: Settings, most: int = 0) -> ToneTable | ModeTable:
+    """Return the carriers of the keys that a network hears; the tones of `notes`, if it needs tones."""
+    if settings.network.modes:
+        return ModeTable(tuning, settings.codification, settings.spectral)
+    return ToneTable(tuning, notes, settings.codification, **({"most": most} if most else {}))
 
 
 def spectra_of(rows: int, frames: int, copy: Callable[[np.ndarray, slice], None], spectral: Spectral) -> np.ndarray:
@@ -77,7 +125,9 @@ def spectra_of(rows: int, frames: int, copy: Callable[[np.ndarray, slice], None]
     return out
 
 
-def impulse_factors(starts: np.ndarray, held: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+def impulse_factors(
+    starts: np.ndarray, held: np.ndarray, settings: Settings, power: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the impulse channel as two factors, complex64 (voices, frames, impulses, n) each. starts: samples (voices,
     frames) from each note's start to each frame's; held: samples (voices, 1) of the note. The impulses are at note-on
     and note-off. `pairs.outer_product` multiplies the factors: less to move than all bins."""
@@ -88,7 +138,8 @@ def impulse_factors(starts: np.ndarray, held: np.ndarray, settings: Settings) ->
         return strong, np.ones((*starts.shape, 1, 1), np.complex64)
     position = np.stack([-starts, held - starts], axis=-1)
     strength = np.float32([1, NOTE_OFF_AMPLITUDE]) * (codification.impulse != "none")
-    amplitude = impulse_amplitude(position, spectral, codification.ring) * strength
+    amplitude = impulse_amplitude(position, spectral, codification.ring)
+    amplitude = np.sign(strength) * (amplitude * np.abs(strength)) ** np.float32(power)
     coarse, fine = carrier_factors(spectral, position.ravel(), amplitude.ravel())
     return coarse.reshape(*position.shape, -1), fine.reshape(*position.shape, -1)
 

@@ -18,8 +18,10 @@ import h5py
 import numpy as np
 
 from nnss_utils.errors import InputError, check_number
+from nnss_utils.instruments.modes import MODES
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
+from nnss_utils.model.inputs import Heard
 from nnss_utils.model.settings import Settings, build_network
 from nnss_utils.paths import MODELS, RUNS, atomic_write, relative, safe_name
 
@@ -27,7 +29,6 @@ PRETRAINED = MODELS / "steinway.keras"  # the model that the project ships
 FORMAT = 1  # of nnss.json: a change that an older version can't read makes it 2
 _CONTENT, WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
 STATE = "training.npz"  # of a checkpoint
-NUMBERS = ("level", "instrument", "low", "high", "longest", "training")  # as in nnss.json; a model's are in this order
 MEMBERS = {_CONTENT, WEIGHTS, _CONFIG, "metadata.json", STATE}
 MOST_BYTES = 4e9  # of a file's members, unpacked
 MOST_GROUPS = 10_000  # of an HDF5 file, which may contain itself
@@ -38,7 +39,7 @@ MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that o
 @dataclass(frozen=True)
 class TrainedModel:
     """A network with everything that rendering needs, and the record of its training. output_scale: scale of its
-    outputs; low, high: MIDI pitches; longest: seconds after a note's start that training saw."""
+    outputs; low, high: MIDI pitches; heard: durations and velocities that training heard."""
 
     network: keras.Model
     settings: Settings
@@ -47,7 +48,7 @@ class TrainedModel:
     instrument: str
     low: int
     high: int
-    longest: float
+    heard: Heard
     training: dict
 
     @property
@@ -64,7 +65,8 @@ def save_model(path: Path, model: TrainedModel, more: Mapping[str, bytes] = {}) 
     content = {
         "format": FORMAT, "settings": model.settings.to_dict(),
         "tuning": dataclasses.asdict(model.tuning) if model.tuning else None, "level": model.output_scale,
-        **{key: getattr(model, key) for key in NUMBERS[1:]},
+        "longest": max(model.heard.seconds), "heard": dataclasses.asdict(model.heard),
+        **{key: getattr(model, key) for key in ("instrument", "low", "high", "training")},
     }  # fmt: skip
     with atomic_write(path) as part:
         model.network.save(part)
@@ -137,17 +139,18 @@ def load_model(name: str) -> TrainedModel:
         raise InputError(f"{relative(path)} was made by {versions}; use that version, or train it again")
     with _refusing(path, "damaged, or of another version"):
         settings = Settings.from_dict(content["settings"])
-        level, instrument, low, high, longest, training = numbers = [content[key] for key in NUMBERS]
+        keys = ("level", "instrument", "low", "high", "training")
+        level, instrument, low, high, training = (content[key] for key in keys)
         check_number("level", level, 1e-12, 1e12)
         check_number("low", low, 0, 127, integer=True)
         check_number("high", high, low, 127, integer=True)
-        check_number("longest", longest, 1e-3, 1e6)
+        heard = _heard(content, low, high)
         if not isinstance(instrument, str) or not isinstance(training, dict):
             raise TypeError("its instrument or its training record is missing")
         tuning = _tuning(content["tuning"], low, high)
     network = build_network(settings)
     load_weights(network, path)
-    return TrainedModel(network, settings, tuning, *numbers)
+    return TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training)
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
@@ -199,15 +202,38 @@ def _check_arrays(weights: bytes, parameters: int) -> None:
         raise ValueError(f"it has {numbers} numbers, the network {parameters}")
 
 
+def _heard(content: dict, low: int, high: int) -> Heard:
+    """Return what the model of a file has heard; raise ValueError unless it holds seconds for low..high. A model of an
+    earlier version tells the longest duration alone."""
+    check_number("longest", content["longest"], 1e-3, 1e6)
+    every = {"low": low, "seconds": [content["longest"]] * (high + 1 - low), "velocities": [1, 127]}
+    found = content.get("heard", every)
+    heard = Heard(found["low"], tuple(found["seconds"]), tuple(found["velocities"]))
+    if heard.low > low or heard.low + len(heard.seconds) <= high:
+        raise ValueError("it has heard other keys than its range")
+    for seconds in heard.seconds:
+        check_number("seconds", seconds, 1e-6, 1e6)
+    softest, loudest = heard.velocities
+    check_number("velocities", softest, 1, 127, integer=True)
+    check_number("velocities", loudest, softest, 127, integer=True)
+    return heard
+
+
 def _tuning(content: dict | None, low: int, high: int) -> Tuning | None:
     """Return the tuning of a file; raise ValueError unless it holds frequencies for low..high."""
     if content is None:
         return None
     f0, inharmonicity, measured = tuple(content["f0"]), tuple(content["inharmonicity"]), content["measured"]
-    tuning = Tuning(content["low"], f0, inharmonicity, tuple(map(tuple, measured)))
-    numbers = itertools.chain(f0, inharmonicity, *measured)
+    modes = tuple(map(tuple, content.get("modes", ())))
+    tuning = Tuning(content["low"], f0, inharmonicity, tuple(map(tuple, measured)), modes)
+    numbers = itertools.chain(f0, inharmonicity, *measured, *modes)
     if not all(isinstance(x, (int, float)) and 0 <= x < 1e9 for x in numbers) or 0 in f0:
         raise ValueError("its tuning has no frequencies")
-    if not len(f0) == len(inharmonicity) == len(measured) or not tuning.low <= low <= high <= tuning.high:
+    if any(len(of_key) > MODES for of_key in modes):
+        raise ValueError(f"its tuning has keys with more than {MODES} modes")
+    if (
+        not len(f0) == len(inharmonicity) == len(measured) == (len(modes) or len(f0))
+        or not tuning.low <= low <= high <= tuning.high
+    ):
         raise ValueError("its tuning has other keys than the network")
     return tuning

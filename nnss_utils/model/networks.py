@@ -12,16 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 
+from nnss_utils.instruments.modes import MODES
 from nnss_utils.midi import PITCHES
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.backend import layers as nn
 from nnss_utils.model.recurrent import BidirectionalLSTM
-from nnss_utils.model.time_basis import FEATURES, SINCE_ON
+from nnss_utils.model.time_basis import ATTACK, FEATURES, SINCE_ON
 
 KEY_SIZE = 32  # size of a key's embedding
 GATE_UNITS = 128
 SPLIT = 3 / 16  # of the bins, 4.1 of 22.05 kHz: below are partials that sustain, above noise that decays fast
 TONE_SHARE = 0.4  # of the keyed network's curves; the others are the impulse's
+GAIN_SPREAD = 0.02  # of gains at first: of 0, a power above 1 has no gradient
 HEADS = 4  # of a transformer's attention
 SLOWEST = 1e4  # frames: the longest wave of a transformer's positions, over 2 pi
 
@@ -161,9 +163,47 @@ def mask_keyed(layers: int, units: int, bins: int) -> keras.Model:
     return keras.Model(inputs, nn.Reshape((-1, 4 * bins))(nn.Concatenate()(masks)), name="mask_keyed")
 
 
-def _table(name: str, row, height: int, width: int, rows: int = PITCHES):
-    """Return for each index in `row` (voices,) its own matrix (voices, height, width), zero at first."""
-    table = nn.Embedding(rows, height * width, embeddings_initializer="zeros", name=name)(row)
+def modal(layers: int, units: int, bins: int) -> keras.Model:
+    """Return the modal network: each key has a gain curve over time for each of its modes, and `units` curves over
+    time, weighted bin by bin, for the mask of the impulse (half as many below SPLIT, where modes make most of the
+    sound).
+
+    Curves are a linear layer of the time since note-on, times a gate (`layers` dense layers beside a linear one) of the
+    time since note-off, the velocity and the key; near the attack the gate also knows the time since note-on. All
+    frames of a row must be of one key."""
+    sizes = {"features": FEATURES, "attack": ATTACK.count}
+    inputs = note, attack, pitch = [
+        *(keras.Input((None, size), name=name) for name, size in sizes.items()),
+        keras.Input((None,), dtype="int32", name="pitch"),
+    ]
+    times = SINCE_ON.count
+    on, rest, key = note[..., :times], note[..., times:], pitch[:, 0]
+    x = nn.Concatenate()([note, nn.Embedding(PITCHES, KEY_SIZE, name="key")(pitch)])
+    for _ in range(layers):
+        x = nn.Dense(GATE_UNITS, activation="gelu")(x)
+    x = nn.Concatenate()([rest, x])
+    gate = nn.Dense(MODES, bias_initializer="ones", name="gate")(x)
+    own = ops.matmul(on, _table("own_gains", key, times, 2 * MODES, spread=GAIN_SPREAD))
+    gains = nn.Multiply()([nn.Reshape((-1, MODES, 2))(own), ops.expand_dims(gate, -1)])
+    masks, split, fine = [], round(SPLIT * bins), nn.Concatenate()([on, attack])
+    for name, time, curves, width in (
+        ("low", on, -(-units // 2), 2 * split),
+        ("high", fine, units, 2 * (bins - split)),
+    ):
+        own = ops.matmul(time, _table(f"own_curves_{name}", key, time.shape[-1], curves))
+        gate = nn.Dense(curves, bias_initializer="ones", name=f"gate_{name}")(x)
+        curve = nn.Multiply()([nn.Add()([nn.Dense(curves, name=f"curves_{name}")(time), own]), gate])
+        common = nn.Dense(width, kernel_initializer=_spread(GAIN_SPREAD), use_bias=False, name=f"impulse_{name}")(curve)
+        masks.append(nn.Add()([common, ops.matmul(curve, _table(f"own_impulse_{name}", key, curves, width))]))
+    mask = nn.Reshape((-1, bins, 2))(nn.Concatenate()(masks))
+    off = nn.Dense(1, kernel_initializer="zeros", name="off")(x)  # how much of the impulse at note-off, none at first
+    return keras.Model(inputs, [gains, mask, off], name="modal")
+
+
+def _table(name: str, row, height: int, width: int, rows: int = PITCHES, spread: float = 0.0):
+    """Return for each index in `row` (voices,) its own matrix (voices, height, width), at first zero, or random with a
+    standard deviation of `spread`."""
+    table = nn.Embedding(rows, height * width, embeddings_initializer=_spread(spread), name=name)(row)
     return nn.Reshape((height, width))(table)
 
 
@@ -171,7 +211,7 @@ def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) 
     """Copy the nearest trained key's tables to untrained keys of low..high, else too soft; return these keys."""
     missing = [pitch for pitch in range(low, high + 1) if pitch not in trained]
     nearest = [min(trained, key=lambda key: (abs(key - pitch), key)) for pitch in missing]
-    tables = [weight for weight in network.weights if weight.path.startswith("own_")]
+    tables = [weight for weight in network.weights if weight.path.startswith(("own_", "key/"))]
     for weight in tables if missing else ():
         values = ops.convert_to_numpy(weight).copy()
         values[missing] = values[nearest]
@@ -179,14 +219,19 @@ def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) 
     return missing if tables else []
 
 
+def _spread(deviation: float) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=deviation) if deviation else keras.initializers.Zeros()
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A function (layers, units, bins) -> keras.Model, and the sizes that a parameter of 0 means, for two CPU cores.
-    per_voice: a mask network, which hears one note at a time, not the mix. sequences: it needs frames in a row, not
-    just any frames of one note."""
+    per_voice: it hears one note at a time, not the mix. modes: it is a modal one, which gives gains of modes.
+    sequences: it needs frames in a row, not just any frames of one note."""
 
     build: Callable
     per_voice: bool = False
+    modes: bool = False
     sequences: bool = True
     layers: int = 2
     units: int = 256
@@ -195,12 +240,14 @@ class Architecture:
     steps: int = 1500
     learning_rate: float = 2e-3
     echo: int = 1
+    frame_step: int = 256
 
 
 ARCHITECTURES = {
-    "mask_keyed": Architecture(mask_keyed, True, False, 1, 30, 88, 12, 3000, 6e-3, 2),
-    "mask_dense": Architecture(mask_dense, True, False, 3, 512, 1024, 1),
-    "mask_blstm": Architecture(mask_blstm, True, True, 2, 256, 32, 32),
+    "modal": Architecture(modal, True, True, False, 1, 24, 32, 12, 5000, 6e-3, 2, 512),
+    "mask_keyed": Architecture(mask_keyed, True, False, False, 1, 30, 88, 12, 3000, 6e-3, 2),
+    "mask_dense": Architecture(mask_dense, True, False, False, 3, 512, 1024, 1),
+    "mask_blstm": Architecture(mask_blstm, True, False, True, 2, 256, 32, 32),
     "direct_blstm": Architecture(direct_blstm),
     "direct_gru": Architecture(direct_gru),
     "direct_convolution": Architecture(direct_convolution, layers=4),

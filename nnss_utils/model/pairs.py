@@ -21,6 +21,10 @@ def as_complex(pairs: np.ndarray) -> np.ndarray:
 def _multiply_by_power(pairs, exponent: float, floor: float, loudest: float):
     """Return pairs times magnitude^exponent; limits of floor..loudest keep the magnitude and its gradient finite."""
     energy = ops.clip(ops.sum(ops.square(pairs), axis=-1, keepdims=True), floor**2, loudest**2)
+    if exponent == 1:
+        return pairs * ops.sqrt(energy)
+    if exponent == -0.5:
+        return pairs * ops.rsqrt(ops.sqrt(energy))
     return pairs * ops.exp(ops.log(energy) * (exponent / 2))  # twice as fast as a power
 
 

@@ -14,7 +14,8 @@ from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
 from nnss_utils.model.networks import ARCHITECTURES
 from nnss_utils.paths import safe_name
 
-SIZES = ("layers", "units", "batch", "frames", "steps", "learning_rate", "echo")  # at 0: the architecture's own
+# at 0: the architecture's own
+SIZES = ("frame_step", "layers", "units", "batch", "frames", "steps", "learning_rate", "echo")
 # name -> the parameters that differ from the defaults; seed: the author's method, at a batch and frames for a CPU
 PRESETS = {"seed": {
     "codification": "two_sines", "heterodyne": False, "frame_step": 1, "power": 1 / 8, "architecture": "direct_blstm",
@@ -39,6 +40,11 @@ class Network:
     def per_voice(self) -> bool:
         """Whether the network hears one note at a time (mask networks) or the whole sound (direct ones)."""
         return ARCHITECTURES[self.architecture].per_voice
+
+    @property
+    def modes(self) -> bool:
+        """Whether the network gives gains of modes (a modal one), not a mask of the tone."""
+        return ARCHITECTURES[self.architecture].modes
 
     @property
     def sequences(self) -> bool:
@@ -113,13 +119,13 @@ class Settings:
 
 def make_settings(
     *, name: str = "", preset: str = "", power: float | str = Training.power,
-    frame_length: int = Spectral.frame_length, frame_step: int = Spectral.frame_step, window: str = Spectral.window,
+    frame_length: int = Spectral.frame_length, frame_step: int = 0, window: str = Spectral.window,
     kaiser_beta: float = Spectral.kaiser_beta, oversampling: int = Spectral.oversampling,
     heterodyne: bool = Spectral.heterodyne,
     codification: str = Codification.kind, velocity: bool = Codification.velocity,
     release: float = Codification.release, ring: float = Codification.ring, partials: int = Codification.partials,
     tone: bool = Codification.tone, impulse: str = Codification.impulse,
-    architecture: str = "mask_keyed", layers: int = 0, units: int = 0,
+    architecture: str = "modal", layers: int = 0, units: int = 0,
     loss: str = Training.loss, learning_rate: float = 0.0, batch: int = 0, frames: int = 0, steps: int = 0,
     seconds: float = Training.seconds, holdout: float = Training.holdout, seed: int = Training.seed,
     grid: int = Training.grid, echo: int = 0, precision: str = Training.precision,
@@ -135,6 +141,8 @@ def make_settings(
     check_choice("architecture", flat["architecture"], tuple(ARCHITECTURES))
     zeros = [key for key in SIZES if flat[key] == 0 and type(flat[key]) in (int, float)]
     flat |= {key: getattr(ARCHITECTURES[flat["architecture"]], key) for key in zeros} | {"kind": flat["codification"]}
+    if changed.get("frame_step", 0) == 0 and not isinstance(flat["frame_length"], str):
+        flat["frame_step"] = min(flat["frame_step"], max(1, flat["frame_length"] // 4))
     if name == "":
         parameters = [f"{key}{value}" for key, value in changed.items() if key != "architecture"]
         telling = "_".join([preset or flat["architecture"], *parameters])

@@ -36,16 +36,23 @@ class GaussianBasis:
 
     def __call__(self, seconds: np.ndarray) -> np.ndarray:
         """Return float32 (..., count) of times since the event in seconds (...), negative before it."""
-        at = np.clip(self._warped(np.asarray(seconds, np.float64)), self.centres[0], self.centres[-1])[..., None]
-        return np.exp(-0.5 * np.square((at - self.centres) / WIDTH)).astype(np.float32)
+        at = np.clip(self._warped(np.asarray(seconds, np.float64)), self.centres[0], self.centres[-1])
+        distance = (at.astype(np.float32)[..., None] - self.centres.astype(np.float32)) / np.float32(WIDTH)
+        return np.exp(np.float32(-0.5) * np.square(distance))
 
 
 SINCE_ON = GaussianBasis(low=-0.03, high=15.0, finest=0.008, growth=0.06)
 SINCE_OFF = GaussianBasis(low=-0.03, high=10.0, finest=0.008, growth=0.1)
+ATTACK = GaussianBasis(low=-0.03, high=0.6, finest=0.01, growth=0.01)  # finer: noise above SPLIT changes fast
+FIRST_OFF = (
+    np.expm1(-SINCE_OFF.centres[0] * SINCE_OFF.growth) * SINCE_OFF.finest / SINCE_OFF.growth
+)  # s before note-off
 FEATURES = SINCE_ON.count + SINCE_OFF.count + 1
 
 
-def note_features(since_on: np.ndarray, since_off: np.ndarray, velocity: np.ndarray, longest: float) -> np.ndarray:
+def note_features(
+    since_on: np.ndarray, since_off: np.ndarray, velocity: np.ndarray, longest: float | np.ndarray
+) -> np.ndarray:
     """Return float32 (..., FEATURES): both events' bases and velocity / 127. since_on, since_off: samples (...) from
     the event to the frame's middle; velocity broadcasts to them. A note's time stands still `longest` seconds after its
     start, the longest that training has seen."""

@@ -54,6 +54,28 @@ def heat_map(
     return figure, ax
 
 
+def single_notes(rows: dict[str, dict]) -> tuple[Figure, np.ndarray]:
+    """Draw what evaluation.single_notes measured: SNR at each velocity, and at each duration and register."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True, layout="constrained")
+    for ax, name, label in ((left, "velocities", "velocity"), (right, "durations", "note held, s")):
+        x, of_value = [float(value) for value in rows[name]], list(rows[name].values())
+        registers = {low: [] for low, _ in of_value[0]["registers"]}
+        for row in of_value:
+            for low, snr in row["registers"]:
+                registers[low].append(snr)
+        for (low, snr), shade in zip(registers.items(), np.linspace(0.1, 0.9, len(registers)), strict=True):
+            ax.plot(x, snr, linewidth=1, color=plt.get_cmap(LEVELS)(shade), label=f"keys from {low}")
+        ax.plot(x, [row["snr_db"] for row in of_value], "o-", color=COLOURS["prediction"], label="all keys")
+        ax.set(xlabel=label, ylim=(0, None))
+        ax.grid(alpha=0.3)
+    left.set_ylabel("SNR, dB")
+    right.set_xscale("log")
+    right.set_xticks(x, [f"{value:g}" for value in x])
+    right.set_xticks([], minor=True)
+    right.legend(fontsize=7, ncols=2)
+    return figure, np.array([left, right])
+
+
 def third_octaves(sounds: dict[str, np.ndarray], ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw the energy of sounds (samples,) in thirds of octaves, in dB under the strongest of the first sound."""
     figure, ax = axes_or_new(ax, (8, 3.2))
@@ -95,7 +117,7 @@ def benchmark(result: dict) -> tuple[Figure, np.ndarray]:
     """Draw what `make bench` measured: shares of the ceiling, cost against polyphony and length, the cold start."""
     parts = result["parts"]
     figure, ((training, polyphony), (start, length)) = plt.subplots(2, 2, figsize=(11, 7), layout="constrained")
-    for name in ("lstm_256", "lstm_1000", "mask_dense", "mask_keyed"):
+    for name in ("lstm_256", "lstm_1000", "mask_dense", "modal"):
         part, label = parts[name], name.replace("lstm_", "BLSTM ")
         training.bar(label, 100 * part["share"], color=COLOURS["prediction"])
         if "ratio" in part:

@@ -15,8 +15,8 @@ def diagram() -> tuple[Figure, Axes]:
     ax.set(xlim=(0, 11), ylim=(0, 5.3))
     ax.axis("off")
     rows = {
-        4.0: {1: "tone\nall partials", 2: "STFT"},
-        2.7: {0: "MIDI\nnotes", 1: "ringing\nimpulse", 3: "power\n$|S|^p e^{j\\angle S}$", 4: "network\nmasks",
+        4.0: {1: "tone\nall modes", 2: "STFT"},
+        2.7: {0: "MIDI\nnotes", 1: "ringing\nimpulse", 3: "power\n$|S|^p e^{j\\angle S}$", 4: "network\ngains, mask",
               5: "denormalize\n$|S|^{1/p}$", 6: "inverse\nSTFT", 7: "sum of\nvoices"},
         0.5: {1: "instrument\nWAV", 2: "STFT", 3: "power", 4: "loss"},
     }  # fmt: skip
@@ -36,8 +36,7 @@ def diagram() -> tuple[Figure, Axes]:
         ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "#333333"})
     ax.text(6.3, 2.0, "training", fontsize=9, style="italic")
     ax.text(4.4, 4.9, "each voice alone, frames counted from its note-on", fontsize=9, style="italic")
-    ax.text(0.1, 0.1, "prediction = mask$_{tone}$ x tone + mask$_{impulse}$ x impulse, bin by bin, complex: "
-            "no Griffin-Lim", fontsize=9)  # fmt: skip
+    ax.text(0.1, 0.1, "prediction = sum of gain x mode + mask x impulse, complex: no Griffin-Lim", fontsize=9)
     return figure, ax
 
 

@@ -7,10 +7,11 @@ from functools import lru_cache
 import numpy as np
 
 from nnss_utils.dsp.stft import Spectral, istft, undersample
+from nnss_utils.model import forward
 from nnss_utils.model.backend import keras, ops
-from nnss_utils.model.forward import predict
 from nnss_utils.model.model_file import TrainedModel
-from nnss_utils.model.pairs import as_complex, denormalize_pairs
+from nnss_utils.model.modes import SHARED
+from nnss_utils.model.pairs import as_complex
 from nnss_utils.model.settings import Settings
 
 
@@ -29,6 +30,8 @@ class Tiling:
         o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
         frames = model.settings.training.frames
         if not model.settings.network.sequences:
+            if model.settings.network.modes:
+                return cls(-(-16 // o) * o, 0, (32, 8, 1))
             return cls(-(-16 // o) * o, 0, (32, 8))
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
@@ -57,8 +60,12 @@ def predict_spectra(model: TrainedModel, inputs: dict[str, np.ndarray]) -> np.nd
     """Return a batch's predicted spectra complex64 (tiles, core, bins), denormalized, without the context."""
     tiling, count = Tiling.of(model), len(next(iter(inputs.values())))
     padding = tiling.padded(count) - count
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1))
+
     if padding:
-        inputs = {name: np.pad(v, [(0, padding)] + [(0, 0)] * (v.ndim - 1)) for name, v in inputs.items()}
+        inputs = {name: value if name in SHARED else padded(value) for name, value in inputs.items()}
     compiled = _compiled(model.network, model.settings, model.output_scale)
     pairs = compiled({name: ops.convert_to_tensor(value) for name, value in inputs.items()})
     return as_complex(ops.convert_to_numpy(pairs)[:count, tiling.context : tiling.context + tiling.core])
@@ -68,18 +75,18 @@ def predict_spectra(model: TrainedModel, inputs: dict[str, np.ndarray]) -> np.nd
 def _compiled(network: keras.Model, settings: Settings, output_scale: float) -> Callable:
     """Return the function from a batch's inputs to denormalized pairs, compiled where the backend can."""
 
-    def forward(inputs):
-        return denormalize_pairs(predict(network, inputs, settings, output_scale), settings.training.power)
+    def predict(inputs):
+        return forward.predict_spectra(network, inputs, settings, output_scale)
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
-        return tensorflow.function(forward, jit_compile=True)
+        return tensorflow.function(predict, jit_compile=True)
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(forward)
-    return forward
+        return jax.jit(predict)
+    return predict
 
 
 def resynthesize(spectra: np.ndarray, spectral: Spectral) -> np.ndarray:

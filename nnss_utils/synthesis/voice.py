@@ -2,9 +2,11 @@
 computed: voices are cached, and a voice ends where its key's damper has silenced it."""
 
 import math
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from itertools import count
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 
@@ -12,17 +14,19 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import frame_count, padding
 from nnss_utils.instruments.base import velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
-from nnss_utils.model.codification import ToneTable
-from nnss_utils.model.inputs import Voices, voice_inputs
+from nnss_utils.model.inputs import Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import TrainedModel
+from nnss_utils.model.time_basis import FIRST_OFF
 from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_spectra, resynthesize
 
 FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
 PROBE = Note(0.0, 0.25, 0)  # a short note: its tail shows how long its key sounds after release
 MOST_FRAMES = 512  # frames of one voice that are resynthesized at a time
 TONES = 2**23  # samples of tones in memory, 34 MB
-CACHE_BYTES = 64_000_000  # of rendered voices in memory
+CACHE_BYTES = 12_000_000  # of whole voices in memory
+BEGINNING_BYTES = 40_000_000  # of the beginnings of held keys in memory
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
+PIECE = 3  # tiles of frames that make a piece of a beginning
 
 Key = tuple[int, int, int]  # pitch, velocity, samples held: notes with the same key sound the same
 
@@ -32,15 +36,35 @@ def key_of(note: Note) -> Key:
     return note.pitch, note.velocity, samples_of(note)[1]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Samples begin..end of a voice to be made."""
+
+    pitch: int
+    velocity: int
+    held: int
+    begin: int
+    end: int
+
+
 class VoiceRenderer:
-    """Renders notes by a mask network and keeps the voices it made."""
+    """Renders notes by a network that hears one voice at a time, and keeps what it made. Until shortly before note-off
+    all notes of a key and a velocity sound the same: this beginning is made once, the release for each note."""
 
     def __init__(self, model: TrainedModel) -> None:
         """Make a renderer of `model`; nothing is computed yet."""
         self.model, self.tiling = model, Tiling.of(model)
-        self.tones = ToneTable(model.tuning, (), model.settings.codification, most=TONES)
+        self.table = make_table(model.tuning, (), model.settings, TONES)
         self.tails: dict[int, int] = {}  # samples that a key sounds after its note
-        self.cached: OrderedDict[Key, np.ndarray] = OrderedDict()
+        self.cached = SoundCache(CACHE_BYTES)  # by Key
+        self.beginnings = SoundCache(BEGINNING_BYTES)  # pieces, by pitch, velocity, and number of the piece
+        spectral = model.settings.spectral
+        overlap, hop = -(-spectral.frame_length // spectral.frame_step), spectral.frame_step // spectral.oversampling
+        self.piece = max(1, PIECE * self.tiling.core - overlap + 1) * hop  # samples
+        self.pool = ThreadPoolExecutor(1)
+        softest, loudest = model.heard.velocities  # of many velocities few notes share a beginning
+        self.shared = softest == loudest and self.tiling.context == 0 and spectral.oversampling == 1
+        self.before_off = round(FIRST_OFF * SAMPLE_RATE) + spectral.frame_length // 2  # samples from split to note-off
 
     def warm_up(self) -> None:
         """Compile the network and find every key's tail, so that the first note is as quick as the next."""
@@ -55,93 +79,145 @@ class VoiceRenderer:
         """Yield the key and the sound of each distinct note, float32 (samples,) from its start on."""
         notes = list(notes)
         check_range(notes, self.model.low, self.model.high, f"the model {self.model.name}")
-        keys = dict.fromkeys(map(key_of, notes))
-        for key in [key for key in keys if key in self.cached]:
-            self.cached.move_to_end(key)
-            keys.pop(key)
-            yield key, self.cached[key]
-        self.tones.add((pitch, held) for pitch, _, held in keys)  # the longest first: tails need less
-        self._find_tails({pitch for pitch, _, _ in keys} - set(self.tails))
-        for key, sound in self._make(list(keys), {}):
-            sound *= np.float32(velocity_gain(key[1]))
-            self._keep(key, sound)
-            yield key, sound
+        played: dict[Key, list[int]] = {}  # velocities that differ in gain alone
+        for pitch, velocity, held in dict.fromkeys(map(key_of, notes)):
+            played.setdefault((pitch, self._heard(velocity), held), []).append(velocity)
+        for key, sound in self._unscaled(list(played)):
+            pitch, _, held = key
+            for velocity in played[key]:
+                yield (pitch, velocity, held), sound * np.float32(velocity_gain(velocity))
 
     def sustain(self, pitch: int, velocity: int = 100) -> Iterator[np.ndarray]:
         """Yield the sound of a held key in float32 (samples,) pieces, endlessly, beginning with its note-on. Each piece
         costs one small batch. Raises `InputError` if the pitch is out of range."""
         check_range([Note(0.0, 1.0, pitch)], self.model.low, self.model.high, f"the model {self.model.name}")
-        spectral, tiling = self.model.settings.spectral, self.tiling
-        o, step, tiles = spectral.oversampling, spectral.frame_step, tiling.rows[-1]
-        size = tiles * tiling.core * step // o
-        buffer, at = OverlapBuffer(), -padding(spectral) // o  # where the next piece's first frame begins
+        gain = np.float32(velocity_gain(velocity))
         for number in count():
-            key = pitch, velocity, -number - 1  # no note is held for less than one sample
-            piece = self.cached.get(key)
-            if piece is None:
-                end = at + size + spectral.frame_length  # no frame of this piece reaches it
-                length = AHEAD * 2 ** max(0, math.ceil(math.log2(end / AHEAD)))
-                self.tones.add([(pitch, length)])
-                offsets = at + size // tiles * np.arange(tiles) - tiling.context * step // o
-                voices = Voices(*np.repeat([[pitch], [velocity], [length]], tiles, axis=1))
-                spectra = np.concatenate(self._predict(voices, offsets))
-                piece = resynthesize(spectra, spectral) * np.float32(velocity_gain(velocity))
-                if number == 0:  # every stroke of this key begins with it
-                    self._keep(key, piece)
-            buffer.add(at, piece)
-            at += size
-            yield buffer.take(at - buffer.at)
+            key = pitch, self._heard(velocity), number
+            missing = self._missing([key])
+            for part, sound in zip(missing, self._make(missing), strict=True):
+                self.beginnings.keep((part.pitch, part.velocity, number), sound)
+            yield self.beginnings[key] * gain
 
     def tail(self, pitch: int, velocity: int, held: int, begin: int) -> np.ndarray:
         """Return the sound of a key held for `held` samples from its sample `begin` on, float32 (samples,)."""
         self._find_tails({pitch} - set(self.tails))
-        _, sound = next(self._make([(pitch, velocity, held)], self.tails, begin))
-        return sound[begin:] * np.float32(velocity_gain(velocity))
+        part = Part(pitch, self._heard(velocity), held, begin, held + self.tails[pitch])
+        return next(self._make([part])) * np.float32(velocity_gain(velocity))
 
-    def _keep(self, key: Key, sound: np.ndarray) -> None:
-        """Keep a voice, and drop the least recently used ones where memory is short."""
-        self.cached[key] = sound
-        held = sum(voice.nbytes for voice in self.cached.values())
-        while held > CACHE_BYTES:
-            held -= self.cached.popitem(last=False)[1].nbytes
+    def _heard(self, velocity: int) -> int:
+        """Return the velocity whose sound, but for its gain, a velocity has."""
+        return int(self.model.heard.velocity(velocity))
+
+    def _unscaled(self, keys: list[Key]) -> Iterator[tuple[Key, np.ndarray]]:
+        """Yield the sound of each key before its gain."""
+        for key in [key for key in keys if key in self.cached]:
+            self.cached.move_to_end(key)
+            keys.remove(key)
+            yield key, self.cached[key]
+        self._find_tails({pitch for pitch, _, _ in keys} - set(self.tails))
+        splits = [max(0, held - self.before_off) if self.shared else 0 for _, _, held in keys]
+        pieces = {key: range(-(-split // self.piece)) for key, split in zip(keys, splits, strict=True)}
+        wanted = dict.fromkeys((*key[:2], number) for key, numbers in pieces.items() for number in numbers)
+        missing = self._missing(wanted)
+        at_hand = {key: self.beginnings[key] for key in wanted if key in self.beginnings}
+        releases = [
+            Part(pitch, velocity, held, split, held + self.tails[pitch])
+            for (pitch, velocity, held), split in zip(keys, splits, strict=True)
+        ]
+        sounds = self._make(missing + releases)
+        for part, sound in zip(missing, islice(sounds, len(missing)), strict=True):
+            key = part.pitch, part.velocity, part.begin // self.piece
+            at_hand[key] = sound
+            self.beginnings.keep(key, sound)
+        for key, split, release in zip(keys, splits, sounds, strict=True):
+            start = [at_hand[*key[:2], number] for number in pieces[key]]
+            if start:
+                start[-1] = start[-1][: split - (len(start) - 1) * self.piece]
+            sound = np.concatenate([*start, release])
+            self.cached.keep(key, sound)
+            yield key, sound
+
+    def _missing(self, keys: Iterable[Key]) -> list[Part]:
+        """Return the pieces of beginnings (pitch, velocity, number) that are to be made."""
+        parts = []
+        for pitch, velocity, number in keys:
+            if (pitch, velocity, number) in self.beginnings:
+                self.beginnings.move_to_end((pitch, velocity, number))
+                continue
+            end = (number + 1) * self.piece
+            held = AHEAD * 2 ** math.ceil(math.log2((end + self.before_off) / AHEAD))  # tones of few lengths
+            parts.append(Part(pitch, velocity, held, end - self.piece, end))
+        return parts
 
     def _find_tails(self, pitches: set[int]) -> None:
         """Find how long keys sound after their note: the same for every piece."""
-        release, held = len(self.tones.fade), samples_of(PROBE)[1]
-        probes = [(pitch, 100, held) for pitch in sorted(pitches)]
-        for (pitch, _, _), sound in self._make(probes, dict.fromkeys(pitches, release), held):
-            audible = np.flatnonzero(np.abs(sound[held:]) > FLOOR)
-            self.tails[pitch] = min(release, int(audible[-1]) + 1 if len(audible) else 1)
+        release, held = self.model.settings.codification.release_samples, samples_of(PROBE)[1]
+        probes = [Part(pitch, self._heard(100), held, held, held + release) for pitch in sorted(pitches)]
+        for part, sound in zip(probes, self._make(probes), strict=True):
+            audible = np.flatnonzero(np.abs(sound) > FLOOR)
+            self.tails[part.pitch] = min(release, int(audible[-1]) + 1 if len(audible) else 1)
 
-    def _predict(self, voices: Voices, offsets: np.ndarray) -> np.ndarray:
-        """Return the spectra (voices, core, bins) of one tile of each voice, `offsets` samples after its note-on."""
-        settings, frames = self.model.settings, self.tiling.frames
-        inputs = voice_inputs(voices, offsets, self.tones, settings, frames, self.model.longest)
-        return predict_spectra(self.model, inputs)
-
-    def _make(self, keys: list[Key], tails: dict[int, int], begin: int = 0) -> Iterator[tuple[Key, np.ndarray]]:
-        """Yield the sound of each key's voice before its gain; samples before `begin` may be left out."""
+    def _make(self, parts: list[Part]) -> Iterator[np.ndarray]:
+        """Yield the sound of each part before its gain, in order, float32 (end - begin,)."""
         spectral, tiling = self.model.settings.spectral, self.tiling
-        core, o, step = tiling.core, spectral.oversampling, spectral.frame_step
-        before = padding(spectral)
-        voices = Voices(*np.array(keys, np.int64).reshape(-1, 3).T)
-        tails = tails or self.tails
-        lengths = [held + tails[pitch] for pitch, _, held in keys]
-        self.tones.add((pitch, held) for pitch, _, held in keys)
-        first = max(0, (begin * o + before - spectral.frame_length) // step) // core * core
-        counts = [frame_count(length * o, spectral) for length in lengths]
-        tiles = [(v, at) for v, count in enumerate(counts) for at in range(first, count, core)]
-        buffer, waiting = OverlapBuffer(), []
-        for batch in tiling.batches(tiles):
+        core, o, step, before = tiling.core, spectral.oversampling, spectral.frame_step, padding(spectral)
+        if not self.model.settings.network.modes:
+            self.table.add((part.pitch, part.held) for part in parts)
+        spans = []  # of frames that reach into each part
+        for part in parts:
+            first = max(0, (part.begin * o + before - spectral.frame_length) // step + 1)
+            first = first // core * core if tiling.context or o > 1 else first
+            spans.append((first, frame_count(part.end * o, spectral)))
+        tiles = [(v, at) for v, (first, last) in enumerate(spans) for at in range(first, last, core)]
+        voices = Voices(*np.array([(p.pitch, p.velocity, p.held) for p in parts], np.int64).reshape(-1, 3).T)
+
+        def predict(batch: list[tuple[int, int]]) -> np.ndarray:
             rows, at = np.array(batch).T
-            offsets = ((at - tiling.context) * step - before) // o
-            for (v, at), spectra in zip(batch, self._predict(voices[rows], offsets), strict=True):
-                waiting.append(spectra[: counts[v] - at])
+            starts = ((at - tiling.context) * step - before)[:, None] + step * np.arange(tiling.frames)
+            inputs = voice_inputs(voices[rows], starts, self.table, self.model.settings, self.model.heard)
+            return predict_spectra(self.model, inputs)
+
+        waiting: list[np.ndarray] = []
+        buffer: OverlapBuffer | None = None
+        for batch, predicted in one_ahead(self.pool, predict, tiling.batches(tiles)):
+            for (v, at), spectra in zip(batch, predicted, strict=True):
+                part, last = parts[v], spans[v][1]
+                buffer = buffer or OverlapBuffer(part.begin)
+                waiting.append(spectra[: last - at])
                 done = at + core
-                if done >= counts[v] or len(waiting) * core >= MOST_FRAMES:
+                if done >= last or len(waiting) * core >= MOST_FRAMES:
                     start = done - len(waiting) * core
                     buffer.add((start * step - before) // o, resynthesize(np.concatenate(waiting), spectral))
                     waiting.clear()
-                if done >= counts[v]:  # a voice begins with its note and ends with its release, to the sample
-                    yield keys[v], buffer.take(lengths[v])
-                    buffer = OverlapBuffer()
+                if done >= last:  # a part begins and ends to the sample
+                    yield buffer.take(part.end - part.begin)
+                    buffer = None
+
+
+def one_ahead(pool: ThreadPoolExecutor, function: Callable, batches: Iterable) -> Iterator[tuple]:
+    """Yield each batch and what `function` makes of it; the pool's thread makes the next one meanwhile."""
+    waiting: deque[tuple] = deque()
+    for batch in batches:
+        waiting.append((batch, pool.submit(function, batch)))
+        if len(waiting) > 1:
+            done, made = waiting.popleft()
+            yield done, made.result()
+    for done, made in waiting:
+        yield done, made.result()
+
+
+class SoundCache(OrderedDict):
+    """Sounds by key, the least recently used first; where they exceed `most` bytes, these are dropped."""
+
+    def __init__(self, most: int) -> None:
+        """Hold at most `most` bytes, but always the last sound."""
+        super().__init__()
+        self.most, self.held = most, 0
+
+    def keep(self, key: tuple, sound: np.ndarray) -> None:
+        """Put a sound at the end."""
+        self.held += sound.nbytes - (self.pop(key).nbytes if key in self else 0)
+        self[key] = sound
+        while self.held > self.most and len(self) > 1:
+            self.held -= self.popitem(last=False)[1].nbytes

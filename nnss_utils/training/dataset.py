@@ -2,7 +2,6 @@
 class for each way of drawing, and `make_dataset` chooses. Nothing is stored on disk, and every batch follows from
 (seed, number) alone, so training resumes exactly."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,8 @@ from nnss_utils.instruments.base import velocity_gain
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.midi import Note, samples_of
 from nnss_utils.model.codification import ToneTable, codify
-from nnss_utils.model.inputs import Voices, spectra_of, voice_inputs
+from nnss_utils.model.inputs import Heard, Voices, make_table, spectra_of, voice_inputs
+from nnss_utils.model.modes import ModeTable
 from nnss_utils.model.pairs import as_pairs
 from nnss_utils.model.settings import Settings
 from nnss_utils.paths import release_pages
@@ -61,7 +61,7 @@ class Dataset:
         self.starts, self.held = np.array([samples_of(note)[0] for note in self.notes]), self.voices.held
         self.release = settings.codification.release_samples
         self.ends = self.starts + self.held + self.release
-        self.longest = float(np.max(self.ends - self.starts)) / SAMPLE_RATE
+        self.heard = Heard.of(self.notes, settings)
         self.latest_end = np.maximum.accumulate(self.ends)
         self.frames = 1 if self.single_frames else settings.training.frames  # in a row, of an example
         self.width = -(-samples_of_frames(self.frames, self.spectral) // self.spectral.oversampling)  # its samples
@@ -70,9 +70,9 @@ class Dataset:
         self.has_holdout = self._hold_out(settings.training.holdout)
 
     @cached_property
-    def table(self) -> ToneTable:
-        """The tones of all notes, made when first used."""
-        return ToneTable(self.tuning, self.notes, self.settings.codification)
+    def table(self) -> ToneTable | ModeTable:
+        """The carriers of all notes, made when first used."""
+        return make_table(self.tuning, self.notes, self.settings)
 
     def batch(self, number: int) -> Batch:
         """Return training batch `number`: the same arrays at every call."""
@@ -125,10 +125,13 @@ class LooseFrames(Dataset):
         return note, np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
 
     def _make(self, note: np.ndarray, first: np.ndarray) -> Batch:
-        each, rows = np.repeat(note, first.shape[1]), first.shape
-        offsets = first.ravel() - self.starts[each]
-        inputs = voice_inputs(self.voices[each], offsets, self.table, self.settings, 1, self.longest)
-        inputs = {name: value.reshape(*rows, *value.shape[2:]) for name, value in inputs.items()}
+        rows, starts = first.shape, (first - self.starts[note, None]) * self.spectral.oversampling
+        if self.settings.network.modes:
+            inputs = voice_inputs(self.voices[note], starts, self.table, self.settings, self.heard)
+        else:  # frames in a row have one tone
+            each = self.voices[np.repeat(note, rows[1])]
+            inputs = voice_inputs(each, starts.reshape(-1, 1), self.table, self.settings, self.heard)
+            inputs = {name: value.reshape(*rows, *value.shape[2:]) for name, value in inputs.items()}
         inputs["gain"] = velocity_gain(self.voices.velocity[note]).astype(np.float32)
         target = as_pairs(self._target(first.ravel()))
         return Batch(inputs, target.reshape(*rows, *target.shape[2:]))
@@ -214,8 +217,9 @@ class VoiceSequences(Sequences):
             example, note, target = example[inside], note[inside], target[:fitting]
         if not len(example):
             raise InputError("one example has more voices than batch has rows; give a larger batch or fewer frames")
-        offsets = first[example] - self.starts[note]
-        inputs = voice_inputs(self.voices[note], offsets, self.table, self.settings, self.frames, self.longest)
+        offsets = (first[example] - self.starts[note]) * self.spectral.oversampling
+        starts = offsets[:, None] + self.spectral.frame_step * np.arange(self.frames)
+        inputs = voice_inputs(self.voices[note], starts, self.table, self.settings, self.heard)
         inputs["gain"] = velocity_gain(self.voices.velocity[note]).astype(np.float32)
         inputs = {name: _pad_rows(value, rows) for name, value in inputs.items()}  # a shape that never changes
         if self.mixed:
@@ -235,13 +239,14 @@ def holdout_blocks(end: int, fraction: float, width: int) -> list[tuple[int, int
 
 
 def holdout_notes(notes: Sequence[Note], fraction: float) -> np.ndarray:
-    """Return which notes (bool) are held out from training: spread evenly, never the last one of its pitch."""
+    """Return which notes (bool) are held out from training: spread evenly, never the longest one of its pitch, which
+    alone shows how the key decays."""
     chosen = np.diff(np.floor(np.arange(len(notes) + 1) * fraction)) > 0
-    left = Counter(note.pitch for note in notes)
-    for i in np.flatnonzero(chosen):
-        left[notes[i].pitch] -= 1
-        if not left[notes[i].pitch]:
-            chosen[i], left[notes[i].pitch] = False, 1
+    longest: dict[int, int] = {}
+    for i, note in enumerate(notes):
+        if note.pitch not in longest or samples_of(note)[1] > samples_of(notes[longest[note.pitch]])[1]:
+            longest[note.pitch] = i
+    chosen[list(longest.values())] = False
     return chosen
 
 

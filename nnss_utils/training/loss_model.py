@@ -7,17 +7,16 @@ import numpy as np
 
 from nnss_utils.dsp.normalization import FLOOR, LOGARITHM, normalize
 from nnss_utils.errors import InputError
+from nnss_utils.instruments.modes import measure_modes
 from nnss_utils.instruments.pair import Pair
 from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.model.backend import keras, ops
-from nnss_utils.model.forward import predict
+from nnss_utils.model.forward import SUM_FLOOR, predict, predict_spectra
 from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
 from nnss_utils.model.pairs import as_complex, denormalize_pairs, istft_pairs, normalize_pairs
 from nnss_utils.model.settings import Settings, build_network
 from nnss_utils.paths import release_pages
 from nnss_utils.training.dataset import Batch, Dataset, make_dataset
-
-MIX_FLOOR = 1e-5  # magnitude (-100 dB): where voices cancel, a power's gradient would otherwise exceed all others
 
 
 class LossModel(keras.Model):
@@ -28,7 +27,7 @@ class LossModel(keras.Model):
         voices are added before they are compared."""
         super().__init__()
         self.network, self.settings, self.output_scale = network, settings, output_scale
-        self.floor = MIX_FLOOR if mixed else FLOOR
+        self.floor = SUM_FLOOR if mixed or settings.network.modes else FLOOR
         optimizer = keras.optimizers.Adam(settings.training.learning_rate, global_clipnorm=1.0)
         if settings.training.precision == "mixed_float16":  # small gradients do not vanish
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -53,18 +52,16 @@ class LossModel(keras.Model):
 
     def call(self, inputs: dict):
         """Return the normalized prediction (examples, frames, bins, 2) of a batch's inputs."""
-        power = self.settings.training.power
-        prediction = predict(self.network, inputs, self.settings, self.output_scale)
+        power, arguments = self.settings.training.power, (self.network, inputs, self.settings, self.output_scale)
         if not self.settings.network.per_voice:
-            return prediction
+            return predict(*arguments)
         gain = ops.reshape(inputs["gain"], (-1, 1, 1, 1))
-        if "example" in inputs:
-            sounds = denormalize_pairs(prediction, power) * gain
-            mixed = ops.segment_sum(sounds, inputs["example"], num_segments=self.settings.training.batch)
-            return normalize_pairs(mixed, power, self.floor)
-        if power == LOGARITHM:  # a gain is no factor of a normalized logarithm
-            return normalize_pairs(denormalize_pairs(prediction, power) * gain, power)
-        return prediction * gain**power
+        if "example" in inputs or power == LOGARITHM:  # a gain is no factor of a normalized logarithm
+            sounds = predict_spectra(*arguments) * gain
+            if "example" in inputs:
+                sounds = ops.segment_sum(sounds, inputs["example"], num_segments=self.settings.training.batch)
+            return normalize_pairs(sounds, power, self.floor)
+        return predict(*arguments) * gain**power
 
 
 def prepare(pair: Pair, settings: Settings) -> tuple[LossModel, Dataset]:
@@ -73,6 +70,8 @@ def prepare(pair: Pair, settings: Settings) -> tuple[LossModel, Dataset]:
     low, high = pair.pitches
     inharmonic = settings.codification.kind == "inharmonic"
     tuning = estimate_tuning(pair.audio, pair.notes, low, high) if inharmonic else None
+    if settings.network.modes:
+        tuning = measure_modes(pair.audio, pair.notes, tuning)
     release_pages(pair.audio)
     dataset = make_dataset(pair.notes, pair.audio, settings, tuning)
     first = dataset.batch(0)

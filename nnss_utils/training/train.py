@@ -145,7 +145,7 @@ def trained_model(loss_model: LossModel, dataset: Dataset, pair: Pair, record: d
     """Return the model of a training, ready to be used or saved; `record`: the record of the training."""
     return TrainedModel(
         loss_model.network, loss_model.settings, dataset.tuning, loss_model.output_scale, pair.instrument,
-        *pair.pitches, dataset.longest, record,
+        *pair.pitches, dataset.heard, record,
     )  # fmt: skip
 
 

@@ -1,0 +1,82 @@
+"""The modes of each key: the frequencies at which it rings, measured on a recording (notebook 01_codification). Most
+are partials of its strings, some come in pairs (two polarizations of a string, three strings), others are longitudinal
+vibrations and the soundboard's; the law of a stiff string knows the first kind only."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import scipy.signal
+
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.instruments.tuning import Tuning, solo_stretches
+from nnss_utils.midi import Note
+
+MODES = 96  # of a key at most
+PEAKS = 72  # modes that are a key's strongest peaks; the others are the lowest partials that are none
+WINDOWS = (
+    (0.03, 0.33),
+    (0.1, 1.1),
+    (0.5, 4.5),
+    (4.0, 12.0),
+)  # s: modes decay soon or last
+SHORTEST = 0.1  # s of a window that can be read
+RANGE_DB = 70.0  # below a window's strongest peak
+LEAST_HZ, MOST_HZ = 20.0, 20_000.0
+APART = 1.9  # times the resolution of a window, 1 / seconds: nearer peaks are one mode
+
+
+def measure_modes(audio: np.ndarray, notes: Sequence[Note], tuning: Tuning) -> Tuning:
+    """Return a tuning with the modes of each key, measured where it sounds alone in `audio` (samples,) of `notes`. A
+    key that never does has its partials; a key without a note has the nearest heard key's modes, transposed."""
+    solos, modes = solo_stretches(notes, WINDOWS[-1][1]), {}
+    for pitch in sorted({note.pitch for note in notes}):
+        start, end = solos.get(pitch, (0.0, 0.0))
+        sound = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        peaks = strongest_peaks(np.asarray(sound, np.float64))
+        modes[pitch] = np.round(np.sort(with_partials(peaks, tuning.partials(pitch))), 4)
+    for pitch in set(range(tuning.low, tuning.high + 1)) - set(modes):
+        nearest = min(modes, key=lambda key: (abs(key - pitch), key))
+        modes[pitch] = modes[nearest] * tuning.f0[pitch - tuning.low] / tuning.f0[nearest - tuning.low]
+    return replace(tuning, modes=tuple(tuple(modes[p].tolist()) for p in range(tuning.low, tuning.high + 1)))
+
+
+def with_partials(peaks: Sequence[float], partials: np.ndarray) -> np.ndarray:
+    """Return up to MODES frequencies (Hz): PEAKS of the `peaks`, then `partials` that are none of them, then the rest
+    of the peaks."""
+    first = np.array(peaks[:PEAKS])
+    reach = 0.2 * partials[0]
+    missing = [f for f in partials.tolist() if not np.any(np.abs(first - f) < reach)]
+    return np.concatenate([first, missing, peaks[PEAKS:]])[:MODES]
+
+
+def strongest_peaks(sound: np.ndarray) -> list[float]:
+    """Return up to MODES frequencies (Hz), the strongest peaks of a single note's spectra in WINDOWS."""
+    chosen: list[tuple[float, float]] = []  # Hz, resolution in Hz
+    for _, frequency, resolution in sorted(_window_peaks(sound), reverse=True):
+        near = [i for i, (f, r) in enumerate(chosen) if abs(frequency - f) <= APART * max(resolution, r)]
+        if not near and len(chosen) < MODES:
+            chosen.append((frequency, resolution))
+        for i in near:  # a longer window knows the frequency better
+            f, r = chosen[i]
+            if resolution < r and abs(frequency - f) < r:
+                chosen[i] = frequency, resolution
+                break
+    return [frequency for frequency, _ in chosen]
+
+
+def _window_peaks(sound: np.ndarray) -> Iterable[tuple[float, float, float]]:
+    """Yield (level in dB, Hz, resolution in Hz) of the peaks of each window's spectrum."""
+    for begin, end in WINDOWS:
+        part = sound[round(begin * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        if len(part) < SHORTEST * SAMPLE_RATE or not part.any():
+            continue
+        size = 4 * 2 ** int(np.ceil(np.log2(len(part))))
+        spectrum = np.fft.rfft(part * scipy.signal.get_window("hann", len(part)), size)
+        level, step = 20 * np.log10(np.abs(spectrum) * 4 / len(part) + 1e-12), SAMPLE_RATE / size
+        top = scipy.signal.find_peaks(level, height=level.max() - RANGE_DB)[0]
+        a, m, c = level[top - 1], level[top], level[top + 1]
+        at = (top + 0.5 * (a - c) / (a - 2 * m + c)) * step
+        inside = (at > LEAST_HZ) & (at < MOST_HZ)
+        resolution = SAMPLE_RATE / len(part)
+        yield from ((float(x), float(f), resolution) for x, f in zip(m[inside], at[inside], strict=True))

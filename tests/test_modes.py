@@ -1,0 +1,129 @@
+"""The modes of a key: measured on sounds whose modes are known, and their frames against the closed form."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nnss_utils import SAMPLE_RATE
+from nnss_utils.dsp.stft import Spectral, stft, window_samples
+from nnss_utils.instruments.modes import MODES, measure_modes, strongest_peaks, with_partials
+from nnss_utils.instruments.tuning import Tuning, estimate_tuning
+from nnss_utils.midi import Note
+from nnss_utils.model.backend import ops
+from nnss_utils.model.codification import Codification, release_fade
+from nnss_utils.model.inputs import Heard, Voices, make_table, voice_inputs
+from nnss_utils.model.model_file import load_model, save_model
+from nnss_utils.model.modes import ModeTable, tone_frames, typical_decay
+from nnss_utils.model.networks import borrow_tables
+from nnss_utils.model.settings import build_network, make_settings
+from nnss_utils.model.time_basis import ATTACK, FEATURES
+from nnss_utils.synthesis.render import render
+
+T = np.arange(12 * SAMPLE_RATE) / SAMPLE_RATE
+
+
+def ringing(*modes: tuple[float, float, float]) -> np.ndarray:
+    """Return the sum of modes (Hz, amplitude, decay in s)."""
+    return sum(a * np.exp(-T / decay) * np.sin(2 * np.pi * f * T) for f, a, decay in modes)
+
+
+def test_modes_are_found_also_pairs_and_those_that_decay_soon():
+    modes = [(220.0, 1.0, 4.0), (221.2, 0.5, 4.0), (441.3, 0.3, 3.0), (95.0, 0.2, 0.1), (3000.5, 0.05, 0.5)]
+    found = strongest_peaks(ringing(*modes))
+    for f, _, decay in modes:
+        assert min(abs(np.array(found) - f)) < (3.0 if decay < 0.2 else 0.15)
+    assert len(found) <= MODES and strongest_peaks(np.zeros(1000)) == []
+
+
+def test_partials_fill_up_what_peaks_leave():
+    partials = 100.0 * np.arange(1, 200)
+    modes = with_partials([100.4, 250.0, 300.1], partials)
+    assert len(modes) == MODES and modes[:3].tolist() == [100.4, 250.0, 300.1]
+    assert 200.0 in modes and 100.0 not in modes and 300.0 not in modes
+    assert with_partials([], partials)[:2].tolist() == [100.0, 200.0]
+
+
+def test_a_key_without_a_note_has_its_neighbours_modes_transposed():
+    sound = 0.1 * ringing((261.6, 1.0, 3.0), (523.9, 0.5, 2.0), (400.0, 0.1, 2.0)).astype(np.float32)
+    notes = [Note(0.0, 11.5, 60)]
+    tuning = measure_modes(sound, notes, estimate_tuning(sound, notes, 60, 62))
+    ratio = tuning.f0[2] / tuning.f0[0]
+    np.testing.assert_allclose(tuning.modes[2], np.array(tuning.modes[0]) * ratio)
+    assert ratio == pytest.approx(2 ** (2 / 12), rel=0.01)
+
+
+def test_frames_are_the_closed_form():
+    rng = np.random.default_rng(0)
+    spectral, frequencies = Spectral(512, 128), tuple(np.sort(rng.uniform(50, 15_000, 7)))
+    table = ModeTable(Tuning(60, (261.6,), (3e-4,), ((),), (frequencies,)), Codification(), spectral)
+    pitch, starts = np.array([60, 60]), np.array([[-200, 77, 441_000], [0, -512, 1000]])
+    inputs = table.inputs(pitch, starts, np.full(starts.shape, -9.0), np.full(starts.shape, -1.0))
+    gains = rng.standard_normal((2, 3, MODES, 2)).astype(np.float32)
+    a = gains.view(np.complex64)[..., 0] * inputs["phasors"].view(np.complex64)[..., 0]
+    blocks, samples = (np.asarray(inputs[name])[inputs["key"]] for name in ("blocks", "samples"))
+    amplitudes = np.ascontiguousarray(a[..., None]).view(np.float32)
+    frames = ops.convert_to_numpy(tone_frames(amplitudes, blocks, samples, inputs["starts"], spectral))
+    n = starts[..., None] + np.arange(512)
+    c = gains[..., :7, 0] + 1j * gains[..., :7, 1]
+    waves = np.exp(2j * np.pi * np.array(frequencies) * n[..., None] / SAMPLE_RATE)
+    expected = np.einsum("vfm,vfnm->vfn", c, waves).real * (n >= 0) * window_samples(spectral)
+    np.testing.assert_allclose(frames, expected, atol=2e-3)
+
+
+def test_modes_fade_after_the_note_and_decay_where_nothing_was_heard():
+    table = ModeTable(Tuning(60, (261.6,), (3e-4,), ((),), ((440.0,),)), Codification(), Spectral())
+    since_off, unheard = np.array([[-5.0, 4000.0, 1e6, -5.0]]), np.array([[-1.0, 0.0, 0.0, 2.0]])
+    phasors = table.inputs(np.array([60]), np.array([[1000] * 4]), since_off, unheard)["phasors"][0, :, 0]
+    decay = np.exp(-2.0 / typical_decay(60))
+    np.testing.assert_allclose(np.hypot(*phasors.T), [1, release_fade(0.35)[4000], 0, decay], atol=1e-6)
+
+
+def test_one_velocity_was_heard_so_every_velocity_is_a_gain(model):
+    assert model.heard.velocities == (100, 100)
+    loud = render([Note(0.0, 0.5, 62, 127)], model, progress=False)
+    for velocity in (1, 20, 64, 110):
+        soft = render([Note(0.0, 0.5, 62, velocity)], model, progress=False)
+        np.testing.assert_allclose(soft, loud * (velocity / 127) ** 2, rtol=1e-5, atol=1e-9)
+
+
+def test_what_was_heard_is_kept_in_the_file(model, tmp_path):
+    again = load_model(str(save_model(tmp_path / "again.keras", model)))
+    assert again.heard == model.heard and again.tuning == model.tuning
+    settings = make_settings()
+    notes = [Note(0.0, 0.5, 60, 30), Note(1.0, 3.0, 60, 90), Note(4.0, 4.5, 62, 50)]
+    heard = Heard.of(notes, settings)
+    assert heard.seconds == pytest.approx((2.0, 2.0, 0.5)) and heard.velocities == (30, 90)
+    assert heard.velocity(np.array([1, 64, 127])).tolist() == [30, 64, 90]
+    everywhere = Heard.of(notes, make_settings(architecture="mask_keyed")).seconds
+    assert everywhere == pytest.approx((2.35, 2.35, 2.35))
+
+
+def test_a_borrowed_key_does_what_its_neighbour_does():
+    settings = make_settings(units=4)
+    network = build_network(settings)
+    rng = np.random.default_rng(0)
+    for weight in network.weights:
+        weight.assign(rng.normal(0, 0.1, weight.shape))
+    assert borrow_tables(network, {60, 64}, 60, 64) == [61, 62, 63]
+    features, attack = rng.random((1, 3, FEATURES), np.float32), rng.random((1, 3, ATTACK.count), np.float32)
+    answers = [network([features, attack, np.full((1, 3), pitch, np.int32)]) for pitch in (60, 61)]
+    for ours, theirs in zip(*answers, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_renderer_s_tone_is_the_stft_of_the_modes(model):
+    """Where all gains are 1, a voice's tone is the STFT of its modes' sum."""
+    settings, tuning = model.settings, model.tuning
+    spectral = dataclasses.replace(settings.spectral, frame_step=256)
+    settings = dataclasses.replace(settings, spectral=spectral)
+    table, pitch = make_table(tuning, (), settings), 61
+    starts = 256 * np.arange(8)[None] + 3000
+    inputs = voice_inputs(Voices.of([Note(0.0, 2.0, pitch)]), starts, table, settings, model.heard)
+    blocks, samples = (ops.take(inputs[name], inputs["key"], axis=0) for name in ("blocks", "samples"))
+    frames = ops.convert_to_numpy(tone_frames(inputs["phasors"], blocks, samples, inputs["starts"], spectral))[0]
+    t = np.arange(3000 + 256 * 8 + 2048) / SAMPLE_RATE
+    sound = np.cos(2 * np.pi * np.array(tuning.modes[pitch - tuning.low])[:, None] * t).sum(axis=0)
+    spectra = np.fft.rfft(frames)[:, : spectral.bins]
+    expected = stft(sound[3000:].astype(np.float32), spectral, pad=False)[:8]
+    assert np.abs(spectra - expected).max() < 1e-3 * np.abs(expected).max()
