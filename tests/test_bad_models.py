@@ -113,7 +113,7 @@ def pickled_state(members, touched):
         (class_of_its_own, r"it has builtins\.exec"),
         (downloading, r"it has keras\.utils\.get_file"),
         (pickled, r"contains 'training.pkl', which no model here does\): not used"),
-        (pickled_state, "is not a mask_keyed as this project builds it"),
+        (pickled_state, "is not a modal as this project builds it"),
     ],
 )
 def test_code_in_a_model_file_is_refused_and_does_not_run(members, tmp_path, touched, alter, says):

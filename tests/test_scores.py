@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from nnss_utils.errors import InputError
@@ -80,3 +81,16 @@ def test_the_scale_follows_its_seed():
 def test_bad_parameters_are_refused(bad):
     with pytest.raises(InputError):
         scale_sequence(**bad)
+
+
+def test_the_performance_is_what_people_play():
+    notes = SCORES["performance"]()
+    assert {note.pitch for note in notes} == set(range(21, 109))
+    assert min(n.velocity for n in notes) <= 12 and max(n.velocity for n in notes) == 120
+    assert len({(n.pitch, n.velocity, samples_of(n)[1]) for n in notes}) == len(notes)
+    assert notes == sorted(notes) == SCORES["performance"]() and all(n.duration > 0.02 for n in notes)
+    sounding = [sum(n.start <= t < n.end for n in notes) for t in range(1, 160)]
+    assert 10 < np.median(sounding) < 40  # under the pedal
+    by_key = {pitch: [n for n in notes if n.pitch == pitch] for pitch in range(21, 109)}
+    for played in by_key.values():
+        assert all(earlier.end <= later.start for earlier, later in pairwise(played))

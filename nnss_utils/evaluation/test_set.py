@@ -90,9 +90,8 @@ def pieces_table(model: dict) -> str:
                "SNR": "{snr_db:.1f} dB",
                "bandwidth (limit)": "{bandwidth_hz:,.0f} ({limit_hz:,.0f}) Hz",
                "attack LSD (Griffin-Lim)": "{attack_lsd_db:.2f} ({griffin_lim[attack_lsd_db]:.2f}) dB",
-               "sustain LSD": "{sustain_lsd_db:.2f} dB", "x real time": "{speed:.0f}"}  # fmt: skip
-    rows = {name: row | {"speed": row["seconds"] / row["synthesis_seconds"]} for name, row in model["pieces"].items()}
-    return measures_table({name.replace("_", " "): row for name, row in rows.items()}, columns)
+               "sustain LSD": "{sustain_lsd_db:.2f} dB"}  # fmt: skip
+    return measures_table({name.replace("_", " "): row for name, row in model["pieces"].items()}, columns)
 
 
 def worst_table(models: dict[str, dict]) -> str:
@@ -100,8 +99,7 @@ def worst_table(models: dict[str, dict]) -> str:
     columns = {"training": "{minutes:.1f} min", "pieces": "{count}", **WAVEFORM,
                "octave SNR to 8 kHz, dB": "{octave_snr_db:.1f}", "level to 16 kHz, dB": "{level_db:+.2f}",
                "bandwidth / limit / faint, Hz": "{bandwidth_hz:,.0f} / {limit_hz:,.0f} / {faint_bandwidth_hz:,.0f}",
-               "attack LSD over Griffin-Lim's": "{attack_ratio:.2f}",
-               "x real time": "{times_real_time:.1f}"}  # fmt: skip
+               "attack LSD over Griffin-Lim's": "{attack_ratio:.2f}"}  # fmt: skip
     rows = {
         f"{name} ({model['settings']['network']['architecture']}, {model['instrument']})": model["worst"]
         | {"minutes": model["training"]["seconds"] / 60, "count": len(model["pieces"])}

@@ -85,7 +85,7 @@ class Task:
     def pair(self) -> Pair:
         """Return the training pair."""
         scales = [
-            scale_sequence(self.low, self.high, self.repetitions, longest=self.longest, sustained=0, seed=seed)
+            scale_sequence(self.low, self.high, self.repetitions, 0.15, self.longest, sustained=0, seed=seed)
             for seed in range(self.voices)
         ]
         pair = make_pair(sorted(note for scale in scales for note in scale), Steinway())

@@ -100,7 +100,7 @@ CAUSES = {
 def causes(seconds: float = 120.0, clock: str = "cpu") -> list[Experiment]:
     """Return the rows of the ablation: the keyed network with every remedy, and without one of them at a time."""
     return [
-        row_of(f"causes: {name}", seconds, clock, Task(**task), echo=1, **changes)
+        row_of(f"causes: {name}", seconds, clock, Task(**task), **{"architecture": "mask_keyed", "echo": 1} | changes)
         for name, (changes, task) in {"all remedies": ({}, {}), **CAUSES}.items()
     ]
 

@@ -195,7 +195,7 @@ def profile(rounds: int = 8) -> dict[str, float]:
     def with_gradients(function: Callable, *of) -> Callable:
         def compute():
             with tensorflow.GradientTape() as tape:
-                tape.watch(of)
+                tape.watch([x for x in of if isinstance(x, tensorflow.Tensor)])  # variables are watched anyway
                 total = tensorflow.add_n([tensorflow.reduce_sum(ops.square(y)) for y in _listed(function(*of))])
             return [tensorflow.convert_to_tensor(g) for g in tape.gradient(total, of) if g is not None]
 
@@ -203,7 +203,7 @@ def profile(rounds: int = 8) -> dict[str, float]:
 
     network = partial(model.network, [x[name] for name in ("features", "attack", "pitch")])
     parts = {
-        "network": with_gradients(lambda *_: network(), *weights),
+        "network": with_gradients(lambda *_: network(), *(weight.value for weight in weights)),
         "tone of modes": with_gradients(tone, gains),
         "impulse": with_gradients(impulse, mask),
         "normalization and loss": with_gradients(loss, spectra),

@@ -20,9 +20,11 @@ class ModeTable:
     def __init__(self, tuning: Tuning, codification: Codification, spectral: Spectral) -> None:
         """Take the modes of `tuning` and the release of `codification`, for frames of `spectral`."""
         self.low, self.fade = tuning.low, np.append(release_fade(codification.release), np.float32(0))
-        self.cycles = np.zeros((len(tuning.modes), MODES))  # a sample; 0 where a key has fewer modes
-        for row, frequencies in zip(self.cycles, tuning.modes, strict=True):
-            lowest = np.sort(frequencies)[: codification.partials or MODES] if codification.tone else []
+        pitches = range(tuning.low, tuning.high + 1)
+        modes = tuning.modes or [tuning.partials(pitch) for pitch in pitches]  # not measured: partials
+        self.cycles = np.zeros((len(pitches), MODES))  # a sample; 0 where a key has fewer modes
+        for row, frequencies in zip(self.cycles, modes, strict=True):
+            lowest = np.sort(frequencies)[: min(codification.partials or MODES, MODES)] if codification.tone else []
             row[: len(lowest)] = np.array(lowest) / spectral.rate
         blocks = -(-spectral.frame_length // BLOCK)
         sines = phasors(self.cycles[..., None] * np.arange(BLOCK))
