@@ -16,7 +16,7 @@ from nnss_utils.model.model_file import PRETRAINED, read_metadata, run_file
 from nnss_utils.model.settings import Settings, make_settings
 from nnss_utils.paths import read_json, write_json
 from nnss_utils.provenance import data_digests, made_with
-from nnss_utils.scores import bwv847_fugue, scale_sequence
+from nnss_utils.scores import SCORES, bwv847_fugue, scale_sequence
 from nnss_utils.training.dataset import make_dataset
 
 ORIGIN = {"versions", "commit", "data"}
@@ -156,8 +156,8 @@ def commands(monkeypatch, tmp_path):
         if "nnss_utils.evaluation.test_set" in command:
             name = command[command.index("nnss_utils.evaluation.test_set") + 1]
             model = test_set.committed_measures()[name]
-            here = ["bwv847_fugue", "bwv846_prelude", *map(evaluation.piece_name, command[4:])]
-            rows = {piece: model["pieces"][piece] for piece in here}
+            here = [*SCORES, *map(evaluation.piece_name, command[4:])]
+            rows = {piece: row for piece, row in model["pieces"].items() if piece in here}
             write_json(tmp_path / "pieces" / f"{name}.json", model | {"pieces": rows})
 
     monkeypatch.setattr(reproduce, "run", run)
@@ -187,7 +187,7 @@ def test_reproducing_from_nothing_trains_every_model_as_it_was_trained(commands,
     for name, model in test_set.committed_measures().items():
         if model["instrument"] == "steinway" and name != "steinway":
             wanted = Settings.from_dict(model["settings"])
-            words = next(list(command[1:]) for command in trained if name in command)
+            words = next(list(command[1:]) for command in trained if command[command.index("name") + 1] == name)
             given = dict(zip(words[1::3], words[2::3], strict=True))
             typed = {key: value if key in ("name", "architecture") else float(value) for key, value in given.items()}
             typed |= {key: int(typed[key]) for key in ("steps", "echo") if key in typed}

@@ -151,7 +151,7 @@ def test_a_disk_without_room_is_said_before_it_matters(pair, monkeypatch, capsys
         monkeypatch.setattr(train.shutil, "disk_usage", lambda folder: SimpleNamespace(free=megabytes * 1e6))
 
     free(10)
-    with pytest.raises(InputError, match=r"has 10 MB of room, the model alone needs 15 MB; make room and run it again"):
+    with pytest.raises(InputError, match=r"has 10 MB of room, the model alone needs 23 MB; make room and run it again"):
         train.train(pair, small_settings(name="room", steps=1))
     free(50)
     train.train(pair, small_settings(name="room", steps=1))

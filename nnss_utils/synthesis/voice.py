@@ -146,7 +146,7 @@ class VoiceRenderer:
                 self.beginnings.move_to_end((pitch, velocity, number))
                 continue
             end = (number + 1) * self.piece
-            held = AHEAD * 2 ** math.ceil(math.log2((end + self.before_off) / AHEAD))  # tones of few lengths
+            held = AHEAD * 2 ** max(0, math.ceil(math.log2((end + self.before_off) / AHEAD)))  # tones of few lengths
             parts.append(Part(pitch, velocity, held, end - self.piece, end))
         return parts
 
