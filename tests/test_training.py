@@ -155,7 +155,7 @@ def test_a_disk_without_room_is_said_before_it_matters(pair, monkeypatch, capsys
         train.train(pair, small_settings(name="room", steps=1))
     free(50)
     train.train(pair, small_settings(name="room", steps=1))
-    assert "has 50 MB of room; checkpoints and model may need 110 MB" in capsys.readouterr().out
+    assert "has 50 MB of room; checkpoints and model may need 168 MB" in capsys.readouterr().out
 
 
 def test_a_silent_pair_and_a_diverging_training_say_so(pair):
