@@ -20,8 +20,8 @@ REGISTER = 12  # semitones
 
 def single_notes(model: TrainedModel, every: int = EVERY) -> dict[str, dict]:
     """Return "velocities" and "durations": for each value the `register_snr` of notes over the whole range. Notes of
-    each velocity are held 0.1, 0.5 and 2 s; notes of each duration
-    have velocities from 20 to 120. every: semitones from one measured key to the next."""
+    each velocity are held 0.1, 0.5 and 2 s; notes of each duration have velocities from 20 to 120. every: semitones
+    from one measured key to the next."""
     keys, renderer = range(model.low, model.high + 1, every), VoiceRenderer(model)
     soft_to_loud = np.linspace(20, 120, len(keys)).round().astype(int).tolist()
     sets = {

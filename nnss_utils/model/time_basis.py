@@ -44,9 +44,8 @@ class GaussianBasis:
 SINCE_ON = GaussianBasis(low=-0.03, high=15.0, finest=0.008, growth=0.06)
 SINCE_OFF = GaussianBasis(low=-0.03, high=10.0, finest=0.008, growth=0.1)
 ATTACK = GaussianBasis(low=-0.03, high=0.6, finest=0.01, growth=0.01)  # finer: noise above SPLIT changes fast
-FIRST_OFF = (
-    np.expm1(-SINCE_OFF.centres[0] * SINCE_OFF.growth) * SINCE_OFF.finest / SINCE_OFF.growth
-)  # s before note-off
+# s before note-off: until then the features don't know of it
+FIRST_OFF = np.expm1(-SINCE_OFF.centres[0] * SINCE_OFF.growth) * SINCE_OFF.finest / SINCE_OFF.growth
 FEATURES = SINCE_ON.count + SINCE_OFF.count + 1
 
 
