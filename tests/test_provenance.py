@@ -32,7 +32,7 @@ def test_a_model_says_what_it_was_made_with(model, pair):
 
 
 def test_the_shipped_models_data_can_be_made_again():
-    """Its notes bit by bit; another processor rounds some samples otherwise, so the tuning of its audio stands for it."""
+    """Its notes bit by bit; its audio by its tuning, since another processor rounds some samples otherwise."""
     said, pair = read_metadata(PRETRAINED)["training"]["made_with"], make_pair(scale_sequence(), Steinway())
     assert data_digests(pair.notes, pair.audio)["notes_sha256"] == said["data"]["notes_sha256"]
     tuning, stored = estimate_tuning(pair.audio, pair.notes, *pair.pitches), load_model(str(PRETRAINED)).tuning
