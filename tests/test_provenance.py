@@ -12,7 +12,7 @@ from nnss_utils.instruments.pair import make_pair
 from nnss_utils.instruments.steinway import Steinway
 from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.maintenance import reproduce
-from nnss_utils.model.model_file import PRETRAINED, load_model, read_metadata, run_file
+from nnss_utils.model.model_file import PRETRAINED, read_metadata, run_file
 from nnss_utils.model.settings import Settings, make_settings
 from nnss_utils.paths import read_json, write_json
 from nnss_utils.provenance import data_digests, made_with
@@ -31,15 +31,9 @@ def test_a_model_says_what_it_was_made_with(model, pair):
     )
 
 
-def test_the_shipped_models_data_can_be_made_again():
-    """Its notes bit by bit; its audio by its tuning, since another processor rounds some samples otherwise."""
+def test_the_shipped_models_data_can_be_made_again_bit_by_bit():
     said, pair = read_metadata(PRETRAINED)["training"]["made_with"], make_pair(scale_sequence(), Steinway())
-    assert data_digests(pair.notes, pair.audio)["notes_sha256"] == said["data"]["notes_sha256"]
-    tuning, stored = estimate_tuning(pair.audio, pair.notes, *pair.pitches), load_model(str(PRETRAINED)).tuning
-    np.testing.assert_allclose(tuning.f0, stored.f0, rtol=1e-6)
-    np.testing.assert_allclose(tuning.inharmonicity, stored.inharmonicity, rtol=1e-4)
-    for made, kept in zip(tuning.measured, stored.measured, strict=True):
-        np.testing.assert_allclose(made, kept, atol=0.002)  # Hz; stored to 0.001
+    assert data_digests(pair.notes, pair.audio) == said["data"]
 
 
 def test_a_result_says_what_it_was_made_with(model):

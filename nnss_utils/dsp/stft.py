@@ -164,15 +164,14 @@ def overlap_add(frames: np.ndarray, spectral: Spectral) -> np.ndarray:
     blocks = -(-length // step)
     windowed = np.zeros((len(frames), blocks * step), np.float32)
     windowed[:, :length] = frames * window_samples(spectral)
-    precise = np.float64 if blocks > 64 else np.float32  # sums of up to thousands of frames
-    signal = np.zeros((len(frames) + blocks - 1, step), precise)
+    signal = np.zeros((len(frames) + blocks - 1, step), np.float64)  # sums of up to thousands of frames
     if len(frames) < blocks:  # a long frame at a short step: fewer frames than blocks
         for number, frame in enumerate(windowed):
             signal[number : number + blocks] += frame.reshape(blocks, step)
     else:
         for block in range(blocks):
             signal[block : block + len(frames)] += windowed[:, block * step : (block + 1) * step]
-    return (signal / _overlap_energy(spectral).astype(precise)).astype(np.float32, copy=False).ravel()
+    return (signal / _overlap_energy(spectral)).astype(np.float32).ravel()
 
 
 def _with_nyquist(spectrogram: np.ndarray, spectral: Spectral) -> np.ndarray:
