@@ -89,7 +89,7 @@ def window_samples(spectral: Spectral) -> np.ndarray:
 
 def check_invertible(spectral: Spectral) -> None:
     """Raise `InputError` if the step is so long that samples between frames are lost (scipy's NOLA test)."""
-    energy = _overlap_energy(spectral)
+    energy = overlap_energy(spectral)
     if energy.min() < 1e-4 * energy.max():  # float32 would lose more than 1e-5
         raise InputError(
             f"frame_step={spectral.frame_step} is too large for a {spectral.window} window of {spectral.frame_length}: "
@@ -98,7 +98,7 @@ def check_invertible(spectral: Spectral) -> None:
 
 
 @lru_cache(maxsize=32)
-def _overlap_energy(spectral: Spectral) -> np.ndarray:
+def overlap_energy(spectral: Spectral) -> np.ndarray:
     """Return sum over frames of window^2 for each sample of one step, float64, shape (frame_step,)."""
     step = spectral.frame_step
     energy = np.zeros(-(-spectral.frame_length // step) * step)
@@ -171,7 +171,7 @@ def overlap_add(frames: np.ndarray, spectral: Spectral) -> np.ndarray:
     else:
         for block in range(blocks):
             signal[block : block + len(frames)] += windowed[:, block * step : (block + 1) * step]
-    return (signal / _overlap_energy(spectral)).astype(np.float32).ravel()
+    return (signal / overlap_energy(spectral)).astype(np.float32).ravel()
 
 
 def _with_nyquist(spectrogram: np.ndarray, spectral: Spectral) -> np.ndarray:
@@ -185,7 +185,7 @@ def _with_nyquist(spectrogram: np.ndarray, spectral: Spectral) -> np.ndarray:
     signal = overlap_add(frames, spectral).astype(np.float64)
     seen = np.lib.stride_tricks.sliding_window_view(signal, length)[::step][:count]
     b = seen @ (window * signs)
-    energy = np.resize(_overlap_energy(spectral), length)
+    energy = np.resize(overlap_energy(spectral), length)
     bands = np.zeros((min(count, -(-length // step)), count))
     for k in range(len(bands)):
         shift = k * step

@@ -26,7 +26,7 @@ from nnss_utils.midi import Note, moved, write_midi
 from nnss_utils.model import forward, time_basis
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.backend import layers as nn
-from nnss_utils.model.networks import SPLIT
+from nnss_utils.model.networks import impulse_bands
 from nnss_utils.model.pairs import denormalize_pairs, normalize_pairs
 from nnss_utils.model.recurrent import BidirectionalLSTM
 from nnss_utils.model.settings import Settings, make_settings
@@ -190,7 +190,7 @@ def profile(rounds: int = 8) -> dict[str, float]:
         return forward.impulse_spectra(mask, tensorflow.ones_like(mask[..., 0, :1]), x, settings)
 
     def loss(spectra):
-        return normalize_pairs(spectra, power, forward.SUM_FLOOR) - normalize_pairs(batch.target, power)
+        return normalize_pairs(spectra, power, forward.MODES_FLOOR) - normalize_pairs(batch.target, power)
 
     def with_gradients(function: Callable, *of) -> Callable:
         def compute():
@@ -228,9 +228,9 @@ def network_work(model: keras.Model, architecture: str, settings: Settings) -> t
     if architecture == "mask_keyed":
         tables = times * 2 * units + units * 2 * bins  # the key's own curves and its masks
     elif architecture == "modal":
-        low, split = -(-units // 2), round(SPLIT * bins)
-        curves = times * (2 * MODES + low) + (times + time_basis.ATTACK.count) * units
-        tables = curves + 2 * (low * split + units * (bins - split))
+        tables = times * 2 * MODES
+        for name, curves, width in impulse_bands(units, bins):
+            tables += curves * (times + (0 if name == "low" else time_basis.ATTACK.count) + width)
         carriers = 2 * MODES * settings.spectral.frame_length  # no weights: no gradients of them
     return operations(model) + 6.0 * tables + 4.0 * carriers, moved
 

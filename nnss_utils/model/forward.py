@@ -8,16 +8,16 @@ from nnss_utils.model.modes import tone_frames
 from nnss_utils.model.pairs import complex_product, denormalize_pairs, magnitude, normalize_pairs, outer_product
 from nnss_utils.model.settings import Settings
 
-SUM_FLOOR = (
-    1e-5  # magnitude (-100 dB): where parts of a sum cancel, a power's gradient would otherwise exceed all others
-)
+# magnitudes: where parts of a sum cancel, a power's gradient would otherwise exceed all others
+SUM_FLOOR = 1e-5  # -100 dB, for voices in a mix
+MODES_FLOOR = 1e-7  # -140 dB, for modes and impulse of one voice: a soft sound's upper bins lie below -100 dB
 
 
 def predict(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
     """Return a network's normalized prediction (voices or examples, frames, bins, 2), pairs."""
     if settings.network.modes:
         return normalize_pairs(
-            predict_modes(network, inputs, settings, output_scale), settings.training.power, SUM_FLOOR
+            predict_modes(network, inputs, settings, output_scale), settings.training.power, MODES_FLOOR
         )
     predict_any = predict_voices if settings.network.per_voice else predict_mix
     return predict_any(network, inputs, settings.training.power, output_scale)

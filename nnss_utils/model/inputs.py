@@ -87,16 +87,17 @@ def voice_inputs(
     power = settings.training.power if settings.network.modes and settings.training.power != LOGARITHM else 1.0
     coarse, fine = map(as_pairs, impulse_factors(starts, held * o, settings, power))
     middle = (starts + spectral.frame_length / 2) / o
+    since_off = np.maximum(middle - held, -spectral.frame_length / 2 / o)  # a frame before note-off knows nothing of it
     longest = heard.longest(voices.pitch)[:, None]
     inputs = {
         "coarse": coarse,
         "fine": fine,
-        "features": note_features(middle, middle - held, heard.velocity(voices.velocity)[:, None], longest),
+        "features": note_features(middle, since_off, heard.velocity(voices.velocity)[:, None], longest),
         "pitch": np.repeat(voices.pitch[:, None].astype(np.int32), starts.shape[1], axis=1),
     }
     if settings.network.modes:
         inputs["attack"] = ATTACK(middle / SAMPLE_RATE)
-        return inputs | table.inputs(voices.pitch, starts, middle - held, middle / SAMPLE_RATE - longest)
+        return inputs | table.inputs(voices.pitch, starts, since_off, middle / SAMPLE_RATE - longest)
 
     def copy_tones(out: np.ndarray, rows: slice) -> None:
         table.copy_many(out, voices.pitch[rows], voices.held[rows], starts[rows, 0] // o)

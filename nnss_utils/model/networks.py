@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from itertools import pairwise
 
 from nnss_utils.instruments.modes import MODES
 from nnss_utils.midi import PITCHES
@@ -22,6 +23,9 @@ from nnss_utils.model.time_basis import ATTACK, FEATURES, SINCE_ON
 KEY_SIZE = 32  # size of a key's embedding
 GATE_UNITS = 128
 SPLIT = 3 / 16  # of the bins, 4.1 of 22.05 kHz: below are partials that sustain, above noise that decays fast
+TOP = 3 / 4  # of the bins, 16.5 of 22.05 kHz: above is little sound
+NEAR = 0.2  # s after note-on
+CURVES = {"low": 3 / 8, "high": 1, "top": 1 / 4}  # of a modal network's units, for bins below, between and above
 TONE_SHARE = 0.4  # of the keyed network's curves; the others are the impulse's
 GAIN_SPREAD = 0.02  # of gains at first: of 0, a power above 1 has no gradient
 HEADS = 4  # of a transformer's attention
@@ -165,12 +169,13 @@ def mask_keyed(layers: int, units: int, bins: int) -> keras.Model:
 
 def modal(layers: int, units: int, bins: int) -> keras.Model:
     """Return the modal network: each key has a gain curve over time for each of its modes, and `units` curves over
-    time, weighted bin by bin, for the mask of the impulse (half as many below SPLIT, where modes make most of the
-    sound).
+    time, weighted bin by bin, for the mask of the impulse: fewer below SPLIT, where modes make most of the sound, and
+    above TOP.
 
     Curves are a linear layer of the time since note-on, times a gate (`layers` dense layers beside a linear one) of the
-    time since note-off, the velocity and the key; near the attack the gate also knows the time since note-on. All
-    frames of a row must be of one key."""
+    time since note-off, the velocity and the key. Until NEAR the gate also knows the time since note-on, since a short
+    note's attack and release lie in one frame; later a release is the same at every time. All frames of a row must be
+    of one key."""
     sizes = {"features": FEATURES, "attack": ATTACK.count}
     inputs = note, attack, pitch = [
         *(keras.Input((None, size), name=name) for name, size in sizes.items()),
@@ -178,26 +183,33 @@ def modal(layers: int, units: int, bins: int) -> keras.Model:
     ]
     times = SINCE_ON.count
     on, rest, key = note[..., :times], note[..., times:], pitch[:, 0]
-    x = nn.Concatenate()([note, nn.Embedding(PITCHES, KEY_SIZE, name="key")(pitch)])
+    near = on[..., : SINCE_ON.until(NEAR)]
+    x = nn.Concatenate()([near, rest, nn.Embedding(PITCHES, KEY_SIZE, name="key")(pitch)])
     for _ in range(layers):
         x = nn.Dense(GATE_UNITS, activation="gelu")(x)
     x = nn.Concatenate()([rest, x])
     gate = nn.Dense(MODES, bias_initializer="ones", name="gate")(x)
     own = ops.matmul(on, _table("own_gains", key, times, 2 * MODES, spread=GAIN_SPREAD))
     gains = nn.Multiply()([nn.Reshape((-1, MODES, 2))(own), ops.expand_dims(gate, -1)])
-    masks, split, fine = [], round(SPLIT * bins), nn.Concatenate()([on, attack])
-    for name, time, curves, width in (
-        ("low", on, -(-units // 2), 2 * split),
-        ("high", fine, units, 2 * (bins - split)),
-    ):
+    masks, fine = [], nn.Concatenate()([on, attack])
+    for name, curves, width in impulse_bands(units, bins):
+        time = on if name == "low" else fine
         own = ops.matmul(time, _table(f"own_curves_{name}", key, time.shape[-1], curves))
         gate = nn.Dense(curves, bias_initializer="ones", name=f"gate_{name}")(x)
         curve = nn.Multiply()([nn.Add()([nn.Dense(curves, name=f"curves_{name}")(time), own]), gate])
-        common = nn.Dense(width, kernel_initializer=_spread(GAIN_SPREAD), use_bias=False, name=f"impulse_{name}")(curve)
-        masks.append(nn.Add()([common, ops.matmul(curve, _table(f"own_impulse_{name}", key, curves, width))]))
+        common = _table(f"common_{name}", ops.zeros_like(key), curves, width, rows=1, spread=GAIN_SPREAD)
+        weights = nn.Add()([common, _table(f"own_{name}", key, curves, width)])
+        masks.append(ops.matmul(curve, weights))
     mask = nn.Reshape((-1, bins, 2))(nn.Concatenate()(masks))
     off = nn.Dense(1, kernel_initializer="zeros", name="off")(x)  # how much of the impulse at note-off, none at first
     return keras.Model(inputs, [gains, mask, off], name="modal")
+
+
+def impulse_bands(units: int, bins: int) -> list[tuple[str, int, int]]:
+    """Return name, number of curves, and number of weights of a curve (two a bin) of a modal network's three bands."""
+    edges = [0, round(SPLIT * bins), round(TOP * bins), bins]
+    widths = zip(CURVES.items(), pairwise(edges), strict=True)
+    return [(name, max(1, round(share * units)), 2 * (last - first)) for (name, share), (first, last) in widths]
 
 
 def _table(name: str, row, height: int, width: int, rows: int = PITCHES, spread: float = 0.0):
@@ -244,7 +256,7 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "modal": Architecture(modal, True, True, False, 1, 24, 32, 12, 5000, 6e-3, 2, 512),
+    "modal": Architecture(modal, True, True, False, 1, 32, 32, 12, 6000, 6e-3, 2, 1024),
     "mask_keyed": Architecture(mask_keyed, True, False, False, 1, 30, 88, 12, 3000, 6e-3, 2),
     "mask_dense": Architecture(mask_dense, True, False, False, 3, 512, 1024, 1),
     "mask_blstm": Architecture(mask_blstm, True, False, True, 2, 256, 32, 32),

@@ -4,7 +4,7 @@ the counterpart of a NumPy one in dsp: normalization.normalize, .denormalize and
 import numpy as np
 
 from nnss_utils.dsp.normalization import FLOOR, LOG_FLOOR, LOG_LOUDEST, LOG_RANGE, LOGARITHM, LOUDEST
-from nnss_utils.dsp.stft import Spectral, window_samples
+from nnss_utils.dsp.stft import Spectral, overlap_energy, window_samples
 from nnss_utils.model.backend import ops
 
 
@@ -76,11 +76,33 @@ def istft_pairs(pairs, spectral: Spectral, start=None):
         angle = ops.cast(turns, "float32") * (2 * np.pi / length)
         c, s = ops.cos(angle), ops.sin(angle)
         real, imaginary = real * c - imaginary * s, real * s + imaginary * c
-    missing = [(0, 0), (0, 0), (0, length // 2 + 1 - spectral.bins)]
-    window = window_samples(spectral)
-    parts = ops.irfft((ops.pad(real, missing), ops.pad(imaginary, missing)), fft_length=length)
-    parts = ops.reshape(parts * (window / spectral.scale), (-1, frames * length))
+    parts = ops.reshape(windowed_frames(real, imaginary, spectral), (-1, frames * length))
     position = (step * np.arange(frames)[:, None] + np.arange(length)).ravel().astype(np.int32)
-    weight = np.bincount(position, np.tile(window.astype(np.float64) ** 2, frames))
+    weight = np.bincount(position, np.tile(window_samples(spectral).astype(np.float64) ** 2, frames))
     sounds = ops.segment_sum(ops.transpose(parts), position, num_segments=len(weight))
     return ops.transpose(sounds) / np.maximum(weight, 0.01 * weight.max()).astype(np.float32)
+
+
+def pairs_to_sound(pairs, spectral: Spectral):
+    """Return the sounds (rows, samples) of scaled spectra (rows, frames, bins, 2), as stft.istft without padding."""
+    return overlap_add_frames(windowed_frames(pairs[..., 0], pairs[..., 1], spectral), spectral)
+
+
+def windowed_frames(real, imaginary, spectral: Spectral):
+    """Return the windowed frames (..., frames, frame_length) of scaled spectra (..., frames, bins)."""
+    missing = [(0, 0)] * (len(real.shape) - 1) + [(0, spectral.frame_length // 2 + 1 - spectral.bins)]
+    frames = ops.irfft((ops.pad(real, missing), ops.pad(imaginary, missing)), fft_length=spectral.frame_length)
+    return frames * (window_samples(spectral) / spectral.scale)
+
+
+def overlap_add_frames(frames, spectral: Spectral):
+    """Return the sounds (rows, samples) of windowed frames (rows, frames, frame_length), as stft.overlap_add: where all
+    frames that reach a sample are added, it is whole."""
+    step, count = spectral.frame_step, frames.shape[1]
+    blocks = -(-spectral.frame_length // step)
+    parts = ops.pad(frames, [(0, 0), (0, 0), (0, blocks * step - spectral.frame_length)])
+    parts = ops.reshape(parts, (-1, count, blocks, step))
+    if count < blocks:
+        parts, count, blocks = ops.swapaxes(parts, 1, 2), blocks, count
+    moved = (ops.pad(parts[:, :, n], [(0, 0), (n, blocks - 1 - n), (0, 0)]) for n in range(blocks))
+    return ops.reshape(sum(moved) / overlap_energy(spectral).astype(np.float32), (-1, (count + blocks - 1) * step))

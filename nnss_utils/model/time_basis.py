@@ -34,6 +34,10 @@ class GaussianBasis:
         """Number of Gaussians."""
         return len(self.centres)
 
+    def until(self, seconds: float) -> int:
+        """Return the number of Gaussians before a time."""
+        return int(np.sum(self.centres < self._warped(seconds)))
+
     def __call__(self, seconds: np.ndarray) -> np.ndarray:
         """Return float32 (..., count) of times since the event in seconds (...), negative before it."""
         at = np.clip(self._warped(np.asarray(seconds, np.float64)), self.centres[0], self.centres[-1])
@@ -43,9 +47,7 @@ class GaussianBasis:
 
 SINCE_ON = GaussianBasis(low=-0.03, high=15.0, finest=0.008, growth=0.06)
 SINCE_OFF = GaussianBasis(low=-0.03, high=10.0, finest=0.008, growth=0.1)
-ATTACK = GaussianBasis(low=-0.03, high=0.6, finest=0.01, growth=0.01)  # finer: noise above SPLIT changes fast
-# s before note-off: until then the features don't know of it
-FIRST_OFF = np.expm1(-SINCE_OFF.centres[0] * SINCE_OFF.growth) * SINCE_OFF.finest / SINCE_OFF.growth
+ATTACK = GaussianBasis(low=-0.03, high=0.95, finest=0.01, growth=0.002)  # finer: noise above SPLIT changes fast
 FEATURES = SINCE_ON.count + SINCE_OFF.count + 1
 
 

@@ -11,7 +11,7 @@ from nnss_utils.model import forward
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.model.modes import SHARED
-from nnss_utils.model.pairs import as_complex
+from nnss_utils.model.pairs import as_complex, pairs_to_sound
 from nnss_utils.model.settings import Settings
 
 
@@ -31,7 +31,7 @@ class Tiling:
         frames = model.settings.training.frames
         if not model.settings.network.sequences:
             if model.settings.network.modes:
-                return cls(-(-16 // o) * o, 0, (48, 12, 1))
+                return cls(-(-8 // o) * o, 0, (48, 12, 2))
             return cls(-(-16 // o) * o, 0, (32, 8))
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
@@ -56,8 +56,19 @@ class Tiling:
         return min(rows for rows in self.rows if rows >= count)
 
 
+def predict_sounds(model: TrainedModel, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the sounds float32 (tiles, samples) of a batch's tiles, from the first frame after the context on: tiles
+    of a voice add up to it."""
+    return undersample(_predict(model, inputs, sound=True).T, model.settings.spectral.oversampling).T
+
+
 def predict_spectra(model: TrainedModel, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """Return a batch's predicted spectra complex64 (tiles, core, bins), denormalized, without the context."""
+    return as_complex(_predict(model, inputs, sound=False))
+
+
+def _predict(model: TrainedModel, inputs: dict[str, np.ndarray], *, sound: bool) -> np.ndarray:
+    """Return sounds or pairs of a batch, which is padded to a shape that is compiled."""
     tiling, count = Tiling.of(model), len(next(iter(inputs.values())))
     padding = tiling.padded(count) - count
 
@@ -66,17 +77,19 @@ def predict_spectra(model: TrainedModel, inputs: dict[str, np.ndarray]) -> np.nd
 
     if padding:
         inputs = {name: value if name in SHARED else padded(value) for name, value in inputs.items()}
-    compiled = _compiled(model.network, model.settings, model.output_scale)
-    pairs = compiled({name: ops.convert_to_tensor(value) for name, value in inputs.items()})
-    return as_complex(ops.convert_to_numpy(pairs)[:count, tiling.context : tiling.context + tiling.core])
+    compiled = _compiled(model.network, model.settings, model.output_scale, tiling, sound)
+    return ops.convert_to_numpy(compiled({name: ops.convert_to_tensor(x) for name, x in inputs.items()}))[:count]
 
 
 @lru_cache(maxsize=4)
-def _compiled(network: keras.Model, settings: Settings, output_scale: float) -> Callable:
-    """Return the function from a batch's inputs to denormalized pairs, compiled where the backend can."""
+def _compiled(network: keras.Model, settings: Settings, output_scale: float, tiling: Tiling, sound: bool) -> Callable:
+    """Return the function from a batch's inputs to denormalized pairs without the context, or to their sound, compiled
+    where the backend can."""
 
     def predict(inputs):
-        return forward.predict_spectra(network, inputs, settings, output_scale)
+        pairs = forward.predict_spectra(network, inputs, settings, output_scale)
+        pairs = pairs[:, tiling.context : tiling.context + tiling.core]
+        return pairs_to_sound(pairs, settings.spectral) if sound else pairs
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow

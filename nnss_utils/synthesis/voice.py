@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
+from operator import itemgetter
 
 import numpy as np
 
@@ -16,15 +17,13 @@ from nnss_utils.instruments.base import velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.model.inputs import Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import TrainedModel
-from nnss_utils.model.time_basis import FIRST_OFF
-from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_spectra, resynthesize
+from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_sounds
 
 FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
 PROBE = Note(0.0, 0.25, 0)  # a short note: its tail shows how long its key sounds after release
-MOST_FRAMES = 512  # frames of one voice that are resynthesized at a time
 TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 12_000_000  # of whole voices in memory
-BEGINNING_BYTES = 40_000_000  # of the beginnings of held keys in memory
+BEGINNING_BYTES = 72_000_000  # of the beginnings of held keys in memory: 4.5 s of each of 88 keys
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
 PIECE = 3  # tiles of frames that make a piece of a beginning
 
@@ -57,14 +56,15 @@ class VoiceRenderer:
         self.table = make_table(model.tuning, (), model.settings, TONES)
         self.tails: dict[int, int] = {}  # samples that a key sounds after its note
         self.cached = SoundCache(CACHE_BYTES)  # by Key
-        self.beginnings = SoundCache(BEGINNING_BYTES)  # pieces, by pitch, velocity, and number of the piece
+        # pieces, by pitch, velocity, and number of the piece: the first ones, which most notes need, stay longest
+        self.beginnings = SoundCache(BEGINNING_BYTES, itemgetter(2))
         spectral = model.settings.spectral
         overlap, hop = -(-spectral.frame_length // spectral.frame_step), spectral.frame_step // spectral.oversampling
         self.piece = max(1, PIECE * self.tiling.core - overlap + 1) * hop  # samples
         self.pool = ThreadPoolExecutor(1)
         softest, loudest = model.heard.velocities  # of many velocities few notes share a beginning
         self.shared = softest == loudest and self.tiling.context == 0 and spectral.oversampling == 1
-        self.before_off = round(FIRST_OFF * SAMPLE_RATE) + spectral.frame_length // 2  # samples from split to note-off
+        self.before_off = spectral.frame_length // spectral.oversampling  # samples from split to note-off
 
     def warm_up(self) -> None:
         """Compile the network and find every key's tail, so that the first note is as quick as the next."""
@@ -95,9 +95,9 @@ class VoiceRenderer:
         for number in count():
             key = pitch, self._heard(velocity), number
             missing = self._missing([key])
-            for part, sound in zip(missing, self._make(missing), strict=True):
-                self.beginnings.keep((part.pitch, part.velocity, number), sound)
-            yield self.beginnings[key] * gain
+            sound = next(self._make(missing)) if missing else self.beginnings[key]
+            self.beginnings.keep(key, sound)
+            yield sound * gain
 
     def tail(self, pitch: int, velocity: int, held: int, begin: int) -> np.ndarray:
         """Return the sound of a key held for `held` samples from its sample `begin` on, float32 (samples,)."""
@@ -176,21 +176,15 @@ class VoiceRenderer:
             rows, at = np.array(batch).T
             starts = ((at - tiling.context) * step - before)[:, None] + step * np.arange(tiling.frames)
             inputs = voice_inputs(voices[rows], starts, self.table, self.model.settings, self.model.heard)
-            return predict_spectra(self.model, inputs)
+            return predict_sounds(self.model, inputs)
 
-        waiting: list[np.ndarray] = []
         buffer: OverlapBuffer | None = None
         for batch, predicted in one_ahead(self.pool, predict, tiling.batches(tiles)):
-            for (v, at), spectra in zip(batch, predicted, strict=True):
-                part, last = parts[v], spans[v][1]
+            for (v, at), sound in zip(batch, predicted, strict=True):
+                part = parts[v]
                 buffer = buffer or OverlapBuffer(part.begin)
-                waiting.append(spectra[: last - at])
-                done = at + core
-                if done >= last or len(waiting) * core >= MOST_FRAMES:
-                    start = done - len(waiting) * core
-                    buffer.add((start * step - before) // o, resynthesize(np.concatenate(waiting), spectral))
-                    waiting.clear()
-                if done >= last:  # a part begins and ends to the sample
+                buffer.add((at * step - before) // o, sound)
+                if at + core >= spans[v][1]:  # a part begins and ends to the sample
                     yield buffer.take(part.end - part.begin)
                     buffer = None
 
@@ -208,16 +202,16 @@ def one_ahead(pool: ThreadPoolExecutor, function: Callable, batches: Iterable) -
 
 
 class SoundCache(OrderedDict):
-    """Sounds by key, the least recently used first; where they exceed `most` bytes, these are dropped."""
+    """Sounds by key, the least recently used first."""
 
-    def __init__(self, most: int) -> None:
-        """Hold at most `most` bytes, but always the last sound."""
+    def __init__(self, most: int, rank: Callable[[tuple], int] = lambda key: 0) -> None:
+        """Hold at most `most` bytes, but always one sound; of the keys of highest rank the first is dropped first."""
         super().__init__()
-        self.most, self.held = most, 0
+        self.most, self.rank, self.held = most, rank, 0
 
     def keep(self, key: tuple, sound: np.ndarray) -> None:
-        """Put a sound at the end."""
+        """Put a sound at the end and drop what is too much."""
         self.held += sound.nbytes - (self.pop(key).nbytes if key in self else 0)
         self[key] = sound
         while self.held > self.most and len(self) > 1:
-            self.held -= self.popitem(last=False)[1].nbytes
+            self.held -= self.pop(max(self, key=self.rank)).nbytes

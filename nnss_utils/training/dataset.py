@@ -2,6 +2,7 @@
 class for each way of drawing, and `make_dataset` chooses. Nothing is stored on disk, and every batch follows from
 (seed, number) alone, so training resumes exactly."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,6 +108,13 @@ class LooseFrames(Dataset):
 
     single_frames = True
 
+    @property
+    def step(self) -> int:
+        """Samples between moments of a note at which a frame may begin: a modal network's frames are those that it will
+        render."""
+        o, step = self.spectral.oversampling, self.spectral.frame_step
+        return math.lcm(step, o) // o if self.settings.network.modes else 1
+
     def _hold_out(self, fraction: float) -> bool:
         self.held_out = holdout_notes(self.notes, fraction)
         return bool(self.held_out.any())
@@ -115,14 +123,22 @@ class LooseFrames(Dataset):
         """Draw 60 % of the frames evenly in the logarithm of the time that the note has sounded at the frame's end, so
         that every part of attack and decay gets its share; 15 % around the note's end; the rest anywhere."""
         size = self.settings.training.batch, self.settings.training.frames
-        note = rng.choice(np.flatnonzero(self.held_out == validation), size[0])
+        notes = np.flatnonzero(self.held_out == validation)
+        note = rng.choice(notes, size[0], p=self._chances(notes))
         start, end, width = self.starts[note, None], self.ends[note, None], self.width
         sounded = np.exp(rng.uniform(np.log(SHORTEST_SOUND * SAMPLE_RATE), np.log(width + end - start), size))
         since_on = start - width + sounded.astype(np.int64)
         around_off = start + self.held[note, None] + rng.integers(-width, width, size)
         anywhere = start - width // 2 + (rng.random(size) * (end - start + width // 2)).astype(np.int64)
         kind = rng.random(size)
-        return note, np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
+        first = np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
+        return note, first - (first - start) % self.step
+
+    def _chances(self, notes: np.ndarray) -> np.ndarray | None:
+        """Return how often each note is drawn, None if all alike: for a modal network, whose keys have their own gains
+        over time, a long note more often than a short one."""
+        weight = self.held[notes] ** 0.25
+        return weight / weight.sum() if self.settings.network.modes else None
 
     def _make(self, note: np.ndarray, first: np.ndarray) -> Batch:
         rows, starts = first.shape, (first - self.starts[note, None]) * self.spectral.oversampling

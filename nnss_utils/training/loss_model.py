@@ -11,7 +11,7 @@ from nnss_utils.instruments.modes import measure_modes
 from nnss_utils.instruments.pair import Pair
 from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.model.backend import keras, ops
-from nnss_utils.model.forward import SUM_FLOOR, predict, predict_spectra
+from nnss_utils.model.forward import MODES_FLOOR, SUM_FLOOR, predict, predict_spectra
 from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
 from nnss_utils.model.pairs import as_complex, denormalize_pairs, istft_pairs, normalize_pairs
 from nnss_utils.model.settings import Settings, build_network
@@ -27,7 +27,7 @@ class LossModel(keras.Model):
         voices are added before they are compared."""
         super().__init__()
         self.network, self.settings, self.output_scale = network, settings, output_scale
-        self.floor = SUM_FLOOR if mixed or settings.network.modes else FLOOR
+        self.floor = SUM_FLOOR if mixed else MODES_FLOOR if settings.network.modes else FLOOR
         optimizer = keras.optimizers.Adam(settings.training.learning_rate, global_clipnorm=1.0)
         if settings.training.precision == "mixed_float16":  # small gradients do not vanish
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
