@@ -17,12 +17,18 @@ HOME = Path(os.environ.get("NNSS_HOME", ROOT))  # tests write elsewhere
 CACHE, MODELS, COMMITTED_RESULTS = (ROOT / "data" / name for name in ("cache", "models", "results"))
 RUNS, RENDERS, RESULTS = (HOME / "data" / name for name in ("runs", "renders", "results"))
 IMAGES = HOME / "img"
+PRETRAINED = MODELS / "steinway.keras"  # the model that the project ships
 
 
 def relative(path: Path) -> str:
     """Return a path relative to the project where it lies inside it, else as it is."""
     path = Path(path)
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def run_file(name: str) -> Path:
+    """Return the path of the model that a training called `name` makes."""
+    return RUNS / name / "model.keras"
 
 
 def safe_name(name: object, what: str = "name") -> str:

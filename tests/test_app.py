@@ -9,9 +9,10 @@ import soundfile
 
 from nnss_utils.errors import InputError
 from nnss_utils.midi import Note, read_midi, write_midi
-from nnss_utils.model.model_file import run_file, save_model
+from nnss_utils.model.model_file import save_model
 from nnss_utils.notebook import app, controls, live
 from nnss_utils.notebook.app import App
+from nnss_utils.paths import run_file
 from nnss_utils.training.checkpoint import Progress
 
 NOTES = [Note(0.0, 0.4, 60), Note(0.3, 0.9, 64, 70)]

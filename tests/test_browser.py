@@ -34,8 +34,8 @@ from browser import (
 from prepare_notebooks import fast_parameters
 
 from nnss_utils.midi import Note, read_midi, write_midi
-from nnss_utils.model.model_file import PRETRAINED, load_model, save_model
-from nnss_utils.paths import read_json, write_json
+from nnss_utils.model.model_file import load_model, save_model
+from nnss_utils.paths import PRETRAINED, read_json, write_json
 
 pytestmark = [
     pytest.mark.browser,

@@ -9,7 +9,7 @@ import pytest
 
 from nnss_utils import scores
 from nnss_utils.errors import InputError
-from nnss_utils.evaluation import baselines, metrics, test_set
+from nnss_utils.evaluation import alternatives, metrics, test_set
 from nnss_utils.evaluation import piece as evaluation
 from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.maintenance import pipeline
@@ -18,9 +18,9 @@ from nnss_utils.midi import Note, read_midi, samples_of, write_midi
 from nnss_utils.model import networks, time_basis
 from nnss_utils.model.codification import ToneTable
 from nnss_utils.model.inputs import impulse_channel
-from nnss_utils.model.model_file import PRETRAINED, load_model, save_model
+from nnss_utils.model.model_file import load_model, save_model
 from nnss_utils.model.settings import make_settings
-from nnss_utils.paths import ROOT, read_json
+from nnss_utils.paths import PRETRAINED, ROOT, read_json
 from nnss_utils.scores import PRELUDE_TEMPO, bwv847_fugue, scale_sequence
 from nnss_utils.synthesis.render import render
 from nnss_utils.training.dataset import make_dataset
@@ -159,11 +159,11 @@ def test_pieces_are_measured_and_the_worst_counts(model, tmp_path, monkeypatch):
 def test_the_alternatives_are_compared_in_one_run(model, tmp_path):
     write_midi(tmp_path / "a.mid", [Note(0.0, 0.4, 60), Note(0.3, 0.9, 64)])
     piece = evaluation.make_piece(str(tmp_path / "a.mid"), model)
-    rows = baselines.measure_alternatives(piece, model, model.name)
+    rows = alternatives.measure_alternatives(piece, model, model.name)
     assert rows["sampler, the same recordings"]["correlation"] == pytest.approx(1)
     assert rows["codification alone"]["correlation"] < rows["network"]["correlation"]
     assert all(row["megabytes"] > 0 and row["times_real_time"] > 0 for row in rows.values())
-    assert baselines.alternatives_table(rows).count("\n") == len(rows) + 1
+    assert alternatives.alternatives_table(rows).count("\n") == len(rows) + 1
 
 
 def test_the_shipped_model_is_small_and_says_how_it_was_made():

@@ -20,11 +20,11 @@ from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.midi import Note, midi_to_hz
 from nnss_utils.model.codification import Codification, codify
 from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
-from nnss_utils.model.model_file import load_model, run_file
+from nnss_utils.model.model_file import load_model
 from nnss_utils.model.networks import ARCHITECTURES
 from nnss_utils.model.pairs import denormalize_pairs, normalize_pairs
 from nnss_utils.model.settings import make_settings
-from nnss_utils.paths import RUNS
+from nnss_utils.paths import RUNS, run_file
 from nnss_utils.training import checkpoint, loss_model, train
 from nnss_utils.training.loss_model import prepare
 

@@ -12,9 +12,9 @@ from nnss_utils.instruments.pair import make_pair
 from nnss_utils.instruments.steinway import Steinway
 from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.maintenance import reproduce
-from nnss_utils.model.model_file import PRETRAINED, read_metadata, run_file
+from nnss_utils.model.model_file import read_metadata
 from nnss_utils.model.settings import Settings, make_settings
-from nnss_utils.paths import read_json, write_json
+from nnss_utils.paths import PRETRAINED, read_json, run_file, write_json
 from nnss_utils.provenance import data_digests, made_with
 from nnss_utils.scores import SCORES, bwv847_fugue, scale_sequence
 from nnss_utils.training.dataset import make_dataset

@@ -12,8 +12,8 @@ from conftest import small_settings
 
 from nnss_utils.errors import InputError
 from nnss_utils.instruments.pair import Pair
-from nnss_utils.model.model_file import load_model, run_file
-from nnss_utils.paths import RUNS, read_json
+from nnss_utils.model.model_file import load_model
+from nnss_utils.paths import RUNS, read_json, run_file
 from nnss_utils.training import prefetch, train
 from nnss_utils.training.checkpoint import Progress, interruptible
 from nnss_utils.training.dataset import Batch

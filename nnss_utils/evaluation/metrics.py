@@ -14,20 +14,29 @@ OCTAVES = (20, 250, 500, 1000, 2000, 4000, 8000, 16000, 20000)  # Hz, edges of t
 FLOOR_DB = -80.0  # below the target's strongest bin
 ATTACK_SECONDS = 0.04
 MULTI_SCALE = (2048, 1024, 512, 256, 128, 64)  # FFT sizes
-_STRETCH = 4096  # frames at a time
+_STRETCH = 1024  # frames at a time
+_SAMPLES = 2**20  # at a time
 
 
 def correlation(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return the correlation of the waveforms, 0 where either is silent."""
-    target, prediction = target.astype(np.float64), prediction.astype(np.float64)
-    scale = np.linalg.norm(target) * np.linalg.norm(prediction)
-    return float(np.dot(target, prediction) / scale) if scale > 0 else 0.0
+    y, p, product, _ = _waveform_sums(target, prediction)
+    return float(product / np.sqrt(y * p)) if y * p > 0 else 0.0
 
 
 def snr_db(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return 10 log10 of the target's energy over the error's."""
-    target = target.astype(np.float64)
-    return ratio_db(np.sum(target**2), np.sum((target - prediction) ** 2))
+    y, _, _, error = _waveform_sums(target, prediction)
+    return ratio_db(y, error)
+
+
+def _waveform_sums(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Return the energies of target and prediction, the sum of their products, and the error's energy, float64 (4,)."""
+    sums = np.zeros(4)
+    for at in range(0, len(target), _SAMPLES):
+        y, p = (x[at : at + _SAMPLES].astype(np.float64) for x in (target, prediction))
+        sums += [y @ y, p @ p, y @ p, np.sum((y - p) ** 2)]
+    return sums
 
 
 def ratio_db(numerator: float, denominator: float) -> float:
@@ -79,8 +88,10 @@ def lsd_db(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return the log-spectral distance (dB) over all bins and frames of an STFT of 2048/512."""
     spectral = _all_bins(2048, 512)
     pairs, floor = spectra(target, prediction, spectral), lsd_floor(target, spectral)
-    squares = [level_difference_db(Y, P, floor) ** 2 for _, Y, P in pairs]
-    return float(np.sqrt(np.mean(np.concatenate(squares))))
+    sums = np.zeros(2)  # of squares, and their number
+    for _, Y, P in pairs:
+        sums += [np.sum(level_difference_db(Y, P, floor) ** 2), Y.size]
+    return float(np.sqrt(sums[0] / sums[1]))
 
 
 def energy(x: np.ndarray) -> float:
@@ -162,8 +173,9 @@ def multi_scale_loss(target: np.ndarray, prediction: np.ndarray) -> float:
 
 def measure(target: np.ndarray, prediction: np.ndarray, onsets: Sequence[float]) -> dict:
     """Return all measures of a prediction, cut or padded to the target's length; onsets in seconds."""
-    target = np.asarray(target, np.float32)
-    prediction = np.pad(np.asarray(prediction, np.float32), (0, max(0, len(target) - len(prediction))))[: len(target)]
+    target, prediction = np.asarray(target, np.float32), np.asarray(prediction, np.float32)[: len(target)]
+    if missing := len(target) - len(prediction):  # a copy of a long sound is large
+        prediction = np.pad(prediction, (0, missing))
     attack, sustain = attack_sustain_lsd_db(target, prediction, onsets)
     measures = (correlation, snr_db, bandwidth_hz, bands, multi_scale_loss)
     result = {function.__name__: function(target, prediction) for function in measures}

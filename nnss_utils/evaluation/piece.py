@@ -1,20 +1,18 @@
-"""A piece rendered by a network and by its instrument, and its measures (notebook 06_evaluation). `python -m
-nnss_utils.evaluation.piece NAME ...` prints the measures of pieces that notebook 06 has kept."""
+"""A piece rendered by a network and by its instrument, and its measures (notebook 06_evaluation)."""
 
 import resource
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.errors import InputError, exit_with
-from nnss_utils.evaluation.metrics import OCTAVES, measure
-from nnss_utils.evaluation.tables import LEVELS, WAVEFORM, measures_table
+from nnss_utils.errors import InputError
+from nnss_utils.evaluation.metrics import measure
+from nnss_utils.evaluation.report import piece_name, result_file
 from nnss_utils.instruments.base import on_grid
 from nnss_utils.instruments.load import can_play, grid_of, load_instrument
 from nnss_utils.instruments.pair import read_target
@@ -22,7 +20,7 @@ from nnss_utils.instruments.wav import write_wav
 from nnss_utils.midi import Note
 from nnss_utils.model.codification import codify
 from nnss_utils.model.model_file import TrainedModel
-from nnss_utils.paths import RENDERS, RESULTS, read_json, relative, safe_name, write_json
+from nnss_utils.paths import RENDERS, relative, write_json
 from nnss_utils.provenance import made_with
 from nnss_utils.scores import read_notes
 from nnss_utils.synthesis.render import render
@@ -32,7 +30,8 @@ _STRETCH = 30 * SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece with its sounds, float32 (samples,) of one length and scale, and the network's rendering time (s)."""
+    """A piece with its sounds, float32 (samples,) of one length and scale, and the network's rendering time (s). The
+    codification is at the target's energy."""
 
     name: str
     notes: tuple[Note, ...]
@@ -50,11 +49,6 @@ class Piece:
     def folder(self) -> Path:
         """Where its sounds and pictures are."""
         return RENDERS / self.name
-
-
-def piece_name(midi: str, name: str = "") -> str:
-    """Return the name a piece is kept under: `name`, or that of its MIDI file."""
-    return safe_name(name or "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(midi)).stem))
 
 
 def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", output: str = "16-bit") -> Piece:
@@ -79,14 +73,22 @@ def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", ou
         )
     samples = max(len(target), len(prediction))
     sounds = {"target": target, "prediction": prediction}
-    sounds = {kind: np.pad(sound, (0, samples - len(sound))) for kind, sound in sounds.items()}
+    del target, prediction  # a long piece's sounds are large
+    for kind in sounds:
+        sounds[kind] = np.pad(sounds[kind], (0, samples - len(sounds[kind])))
     peak = max(float(np.abs(sound).max()) for sound in sounds.values())
     if peak > 1:
         print(f"{name}: peak {peak:.2f} is above 1; target and prediction scaled by {-20 * np.log10(peak):.1f} dB")
         sounds = {kind: sound / np.float32(peak) for kind, sound in sounds.items()}
     for kind, sound in sounds.items():
         write_wav(RENDERS / name / f"{kind}.wav", sound, output)
-    return Piece(name, tuple(notes), *sounds.values(), codify_mix(notes, samples, model), seconds)
+    codification = at_energy_of(sounds["target"], codify_mix(notes, samples, model))
+    return Piece(name, tuple(notes), *sounds.values(), codification, seconds)
+
+
+def at_energy_of(target: np.ndarray, sound: np.ndarray) -> np.ndarray:
+    """Return a sound, float32 (samples,), at the energy of `target`."""
+    return sound * np.float32(np.linalg.norm(target) / max(np.linalg.norm(sound), 1e-9))
 
 
 def codify_mix(notes: Sequence[Note], samples: int, model: TrainedModel) -> np.ndarray:
@@ -110,43 +112,3 @@ def evaluate(piece: Piece, model: TrainedModel, baselines: dict[str, dict]) -> d
     }  # fmt: skip
     write_json(result_file(piece.name), result)
     return result
-
-
-def result_file(name: str) -> Path:
-    """Return the file with the measures of a piece."""
-    return RESULTS / "evaluation" / f"{name}.json"
-
-
-def band_table(results: dict[str, dict]) -> str:
-    """Return complex SNR, level and LSD of several results in each octave as a Markdown table."""
-    cell = "{{bands[{0}][snr_db]:.1f}} / {{bands[{0}][level_db]:+.1f}} / {{bands[{0}][lsd_db]:.1f}}"
-    columns = {f"{low}-{high} Hz": cell.format(number) for number, (low, high) in enumerate(pairwise(OCTAVES))}
-    return measures_table(results, columns, "SNR / level / LSD, dB")
-
-
-def summary_table(results: dict[str, dict]) -> str:
-    """Return the whole-band measures of several results as a Markdown table."""
-    bandwidth = {"bandwidth Hz": "{bandwidth_hz:.0f}"}
-    return measures_table(results, WAVEFORM | bandwidth | LEVELS | {"multi-scale loss": "{multi_scale_loss:.3f}"})
-
-
-def print_report(names: Sequence[str]) -> None:
-    """Print the measures of pieces by name, and where their sounds, pictures and measures are."""
-    results = {name: read_json(result_file(name)) for name in names}
-    rows = {
-        f"{piece}: {row}": measures
-        for piece, result in results.items()
-        for row, measures in {"network": result, **result["references"]}.items()
-    }
-    print("", summary_table(rows), "", band_table(results), "", sep="\n")
-    for name, result in results.items():
-        folder = RENDERS / name
-        speed = result["seconds"] / result["synthesis_seconds"]
-        print(f"{name} ({result['seconds']:.0f} s, synthesized {speed:.1f} times faster than real time)")
-        print(f"  sound     {relative(folder / 'prediction.wav')} (network), {relative(folder / 'target.wav')}")
-        print("  pictures  " + ", ".join(relative(path) for path in sorted(folder.glob("*.png"))))
-        print(f"  measures  {relative(result_file(name))}")
-
-
-if __name__ == "__main__":
-    exit_with(print_report)

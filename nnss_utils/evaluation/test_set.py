@@ -9,7 +9,8 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, exit_with, progress_bar
 from nnss_utils.evaluation.baselines import griffin_lim
 from nnss_utils.evaluation.metrics import OCTAVES, bandwidth_hz, measure
-from nnss_utils.evaluation.piece import Piece, make_piece, piece_name
+from nnss_utils.evaluation.piece import Piece, make_piece
+from nnss_utils.evaluation.report import piece_name
 from nnss_utils.evaluation.single_notes import single_notes
 from nnss_utils.evaluation.tables import WAVEFORM, markdown_table, measures_table
 from nnss_utils.instruments.load import can_play

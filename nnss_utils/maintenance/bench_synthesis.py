@@ -13,7 +13,8 @@ from nnss_utils.maintenance.bench_training import in_turns, peak_mb, repeated, t
 from nnss_utils.midi import Note
 from nnss_utils.model.forward import predict_spectra
 from nnss_utils.model.inputs import Voices, voice_inputs
-from nnss_utils.model.model_file import PRETRAINED, load_model
+from nnss_utils.model.model_file import load_model
+from nnss_utils.paths import PRETRAINED
 from nnss_utils.scores import bwv846_prelude, performance, read_notes
 from nnss_utils.synthesis.render import render, synthesize
 from nnss_utils.synthesis.voice import VoiceRenderer, key_of

@@ -14,9 +14,9 @@ from nnss_utils.errors import InputError, exit_with
 from nnss_utils.evaluation.test_set import measure_pieces
 from nnss_utils.instruments.pair import make_pair
 from nnss_utils.instruments.steinway import Steinway
-from nnss_utils.model.model_file import PRETRAINED, WEIGHTS, TrainedModel, load_model, save_model
+from nnss_utils.model.model_file import WEIGHTS, TrainedModel, load_model, save_model
 from nnss_utils.model.settings import make_settings
-from nnss_utils.paths import atomic_write, relative
+from nnss_utils.paths import PRETRAINED, atomic_write, relative
 from nnss_utils.scores import SCORES, scale_sequence
 from nnss_utils.training.train import is_trained, train
 

@@ -20,10 +20,10 @@ from nnss_utils.errors import InputError, check_choice, exit_with
 from nnss_utils.evaluation.test_set import committed_measures, worst
 from nnss_utils.maintenance.pipeline import NOTEBOOKS
 from nnss_utils.maintenance.tables import CLAIMS, SPEED, TABLES
-from nnss_utils.model.model_file import PRETRAINED, read_metadata
+from nnss_utils.model.model_file import read_metadata
 from nnss_utils.model.networks import ARCHITECTURES
 from nnss_utils.model.settings import Settings, make_settings
-from nnss_utils.paths import COMMITTED_RESULTS, ROOT, read_json
+from nnss_utils.paths import COMMITTED_RESULTS, PRETRAINED, ROOT, read_json
 
 HOME = ROOT / "build" / "reproduced"
 RESULTS = HOME / "data" / "results"

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from nnss_utils.evaluation.test_set import bands_table, committed_measures, notes_tables, pieces_table, worst_table
 from nnss_utils.laboratory.claims import claims_table
 from nnss_utils.maintenance import benchmarks
-from nnss_utils.model.model_file import PRETRAINED
-from nnss_utils.paths import COMMITTED_RESULTS, IMAGES, atomic_write, read_json
+from nnss_utils.paths import COMMITTED_RESULTS, IMAGES, PRETRAINED, atomic_write, read_json
 
 TABLES_FILE = COMMITTED_RESULTS / "README.md"
 SPEED = COMMITTED_RESULTS / "benchmark.json"

@@ -23,9 +23,8 @@ from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
 from nnss_utils.model.inputs import Heard
 from nnss_utils.model.settings import Settings, build_network
-from nnss_utils.paths import MODELS, RUNS, atomic_write, relative, safe_name
+from nnss_utils.paths import MODELS, RUNS, atomic_write, relative, run_file, safe_name
 
-PRETRAINED = MODELS / "steinway.keras"  # the model that the project ships
 FORMAT = 1  # of nnss.json: a change that an older version can't read makes it 2
 _CONTENT, WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
 STATE = "training.npz"  # of a checkpoint
@@ -93,11 +92,6 @@ def find_model(name: str) -> Path:
         return last
     known = ", ".join(model_names()) or "none yet: run notebook 05_train first"
     raise InputError(f"model {name!r} does not exist; known models: {known}")
-
-
-def run_file(name: str) -> Path:
-    """Return the path of the model that a training called `name` makes."""
-    return RUNS / name / "model.keras"
 
 
 def model_names() -> list[str]:

@@ -31,7 +31,7 @@ class Tiling:
         frames = model.settings.training.frames
         if not model.settings.network.sequences:
             if model.settings.network.modes:
-                return cls(-(-8 // o) * o, 0, (48, 12, 2))
+                return cls(-(-8 // o) * o, 0, (32, 4))
             return cls(-(-16 // o) * o, 0, (32, 8))
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))

@@ -23,7 +23,7 @@ FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
 PROBE = Note(0.0, 0.25, 0)  # a short note: its tail shows how long its key sounds after release
 TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 12_000_000  # of whole voices in memory
-BEGINNING_BYTES = 72_000_000  # of the beginnings of held keys in memory: 4.5 s of each of 88 keys
+BEGINNING_BYTES = 48_000_000  # of the beginnings of held keys in memory: 3 s of each of 88 keys
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
 PIECE = 3  # tiles of frames that make a piece of a beginning
 

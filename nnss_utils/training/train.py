@@ -15,10 +15,10 @@ import tqdm
 
 from nnss_utils.errors import InputError, progress_bar, tell
 from nnss_utils.instruments.pair import Pair
-from nnss_utils.model.model_file import TrainedModel, read_metadata, run_file, save_model
+from nnss_utils.model.model_file import TrainedModel, read_metadata, save_model
 from nnss_utils.model.networks import borrow_tables
 from nnss_utils.model.settings import Settings
-from nnss_utils.paths import RUNS, relative, training_lock, write_json
+from nnss_utils.paths import RUNS, relative, run_file, training_lock, write_json
 from nnss_utils.provenance import commit, versions
 from nnss_utils.training.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
 from nnss_utils.training.dataset import Dataset
