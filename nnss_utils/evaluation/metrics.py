@@ -14,7 +14,7 @@ OCTAVES = (20, 250, 500, 1000, 2000, 4000, 8000, 16000, 20000)  # Hz, edges of t
 FLOOR_DB = -80.0  # below the target's strongest bin
 ATTACK_SECONDS = 0.04
 MULTI_SCALE = (2048, 1024, 512, 256, 128, 64)  # FFT sizes
-_STRETCH = 1024  # frames at a time
+_STRETCH = 512  # frames at a time
 _SAMPLES = 2**20  # at a time
 
 

@@ -2,10 +2,17 @@
 prediction = mask_tone x tone + mask_impulse x impulse, bin by bin. A direct network returns the spectrum itself.
 Complex numbers are real pairs (..., 2)."""
 
-from nnss_utils.dsp.stft import Spectral
+from nnss_utils.dsp.stft import Spectral, window_samples
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.modes import tone_frames
-from nnss_utils.model.pairs import complex_product, denormalize_pairs, magnitude, normalize_pairs, outer_product
+from nnss_utils.model.pairs import (
+    complex_product,
+    denormalize_pairs,
+    magnitude,
+    normalize_pairs,
+    outer_product,
+    windowed_frames,
+)
 from nnss_utils.model.settings import Settings
 
 # magnitudes: where parts of a sum cancel, a power's gradient would otherwise exceed all others
@@ -31,21 +38,41 @@ def predict_spectra(network: keras.Model, inputs: dict, settings: Settings, outp
 
 
 def predict_modes(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
-    """Return a modal network's spectra (voices, frames, bins, 2) from inputs.voice_inputs. Gains and mask are
-    normalized, in units of `output_scale`; the tone and the impulse channel are added after denormalization."""
+    """Return a modal network's spectra (voices, frames, bins, 2) from inputs.voice_inputs: tone and impulse, added
+    after denormalization."""
+    gains, impulse = predict_gains(network, inputs, settings, output_scale)
+    return tone_spectra(gains, inputs, settings.spectral) + impulse
+
+
+def predict_gains(network: keras.Model, inputs: dict, settings: Settings, output_scale: float) -> tuple:
+    """Return a modal network's gains (voices, frames, MODES, 2) and impulse spectra (voices, frames, bins, 2). The
+    network's outputs are normalized, in units of `output_scale`; these are not."""
     outputs = network([inputs[name] for name in ("features", "attack", "pitch")])
     gains, mask, off = (ops.cast(x, "float32") for x in outputs)
-    gains = denormalize_pairs(output_scale * gains, settings.training.power)
-    tone = tone_spectra(gains, inputs, settings.spectral)
-    return tone + impulse_spectra(output_scale * mask, off, inputs, settings)
+    impulse = impulse_spectra(output_scale * mask, off, inputs, settings)
+    return denormalize_pairs(output_scale * gains, settings.training.power), impulse
+
+
+def predict_frames(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
+    """Return a prediction's windowed frames of sound (voices, frames, frame_length), by the inverse transform. A modal
+    network's tone is made as frames, so that neither its transform nor the inverse is needed."""
+    if not settings.network.modes:
+        return windowed_frames(predict_spectra(network, inputs, settings, output_scale), settings.spectral)
+    gains, impulse = predict_gains(network, inputs, settings, output_scale)
+    tone = mode_frames(gains, inputs, settings.spectral) * window_samples(settings.spectral)
+    return windowed_frames(impulse, settings.spectral) + tone
 
 
 def tone_spectra(gains, inputs: dict, spectral: Spectral):
     """Return the scaled spectra (voices, frames, bins, 2) of a key's modes with `gains` (voices, frames, MODES, 2)."""
+    transformed = ops.rfft(mode_frames(gains, inputs, spectral))
+    return ops.stack([part[..., : spectral.bins] * spectral.scale for part in transformed], axis=-1)
+
+
+def mode_frames(gains, inputs: dict, spectral: Spectral):
+    """Return the frames (voices, frames, frame_length) of a key's modes with `gains` (voices, frames, MODES, 2)."""
     blocks, samples = (ops.take(inputs[name], inputs["key"], axis=0) for name in ("blocks", "samples"))
-    frames = tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
-    real, imaginary = (part[..., : spectral.bins] * spectral.scale for part in ops.rfft(frames))
-    return ops.stack([real, imaginary], axis=-1)
+    return tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
 
 
 def impulse_spectra(mask, off, inputs: dict, settings: Settings):

@@ -69,29 +69,23 @@ def istft_pairs(pairs, spectral: Spectral, start=None):
     """Return the sounds (examples, samples) of scaled spectra (examples, frames, bins, 2), differentiable. As
     stft.istft without padding, at the oversampled rate. start: first samples (examples,) of heterodyned spectra."""
     length, step, frames = spectral.frame_length, spectral.frame_step, pairs.shape[1]
-    real, imaginary = pairs[..., 0], pairs[..., 1]
     if start is not None:
         at = ops.expand_dims(start, -1) + step * np.arange(frames, dtype=np.int32)
         turns = ops.mod(ops.expand_dims(at % length, -1) * np.arange(spectral.bins, dtype=np.int32), length)
         angle = ops.cast(turns, "float32") * (2 * np.pi / length)
-        c, s = ops.cos(angle), ops.sin(angle)
-        real, imaginary = real * c - imaginary * s, real * s + imaginary * c
-    parts = ops.reshape(windowed_frames(real, imaginary, spectral), (-1, frames * length))
+        pairs = complex_product(pairs, ops.stack([ops.cos(angle), ops.sin(angle)], axis=-1))
+    parts = ops.reshape(windowed_frames(pairs, spectral), (-1, frames * length))
     position = (step * np.arange(frames)[:, None] + np.arange(length)).ravel().astype(np.int32)
     weight = np.bincount(position, np.tile(window_samples(spectral).astype(np.float64) ** 2, frames))
     sounds = ops.segment_sum(ops.transpose(parts), position, num_segments=len(weight))
     return ops.transpose(sounds) / np.maximum(weight, 0.01 * weight.max()).astype(np.float32)
 
 
-def pairs_to_sound(pairs, spectral: Spectral):
-    """Return the sounds (rows, samples) of scaled spectra (rows, frames, bins, 2), as stft.istft without padding."""
-    return overlap_add_frames(windowed_frames(pairs[..., 0], pairs[..., 1], spectral), spectral)
-
-
-def windowed_frames(real, imaginary, spectral: Spectral):
-    """Return the windowed frames (..., frames, frame_length) of scaled spectra (..., frames, bins)."""
-    missing = [(0, 0)] * (len(real.shape) - 1) + [(0, spectral.frame_length // 2 + 1 - spectral.bins)]
-    frames = ops.irfft((ops.pad(real, missing), ops.pad(imaginary, missing)), fft_length=spectral.frame_length)
+def windowed_frames(pairs, spectral: Spectral):
+    """Return the windowed frames (..., frames, frame_length) of scaled spectra (..., frames, bins, 2)."""
+    missing = [(0, 0)] * (len(pairs.shape) - 2) + [(0, spectral.frame_length // 2 + 1 - spectral.bins)]
+    parts = (ops.pad(pairs[..., part], missing) for part in (0, 1))
+    frames = ops.irfft(tuple(parts), fft_length=spectral.frame_length)
     return frames * (window_samples(spectral) / spectral.scale)
 
 

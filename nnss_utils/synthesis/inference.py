@@ -11,7 +11,7 @@ from nnss_utils.model import forward
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.model.modes import SHARED
-from nnss_utils.model.pairs import as_complex, pairs_to_sound
+from nnss_utils.model.pairs import as_complex, overlap_add_frames
 from nnss_utils.model.settings import Settings
 
 
@@ -31,7 +31,7 @@ class Tiling:
         frames = model.settings.training.frames
         if not model.settings.network.sequences:
             if model.settings.network.modes:
-                return cls(-(-8 // o) * o, 0, (32, 4))
+                return cls(-(-8 // o) * o, 0, (48, 4))
             return cls(-(-16 // o) * o, 0, (32, 8))
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
@@ -87,9 +87,9 @@ def _compiled(network: keras.Model, settings: Settings, output_scale: float, til
     where the backend can."""
 
     def predict(inputs):
-        pairs = forward.predict_spectra(network, inputs, settings, output_scale)
-        pairs = pairs[:, tiling.context : tiling.context + tiling.core]
-        return pairs_to_sound(pairs, settings.spectral) if sound else pairs
+        function = forward.predict_frames if sound else forward.predict_spectra
+        predicted = function(network, inputs, settings, output_scale)[:, tiling.context : tiling.context + tiling.core]
+        return overlap_add_frames(predicted, settings.spectral) if sound else predicted
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow

@@ -17,7 +17,7 @@ from nnss_utils.instruments.base import velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.model.inputs import Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import TrainedModel
-from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_sounds
+from nnss_utils.synthesis.inference import Tiling, predict_sounds
 
 FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
 PROBE = Note(0.0, 0.25, 0)  # a short note: its tail shows how long its key sounds after release
@@ -25,6 +25,7 @@ TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 12_000_000  # of whole voices in memory
 BEGINNING_BYTES = 48_000_000  # of the beginnings of held keys in memory: 3 s of each of 88 keys
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
+AHEAD_BATCHES = 2  # made at a time: the inputs of one while the network hears the other
 PIECE = 3  # tiles of frames that make a piece of a beginning
 
 Key = tuple[int, int, int]  # pitch, velocity, samples held: notes with the same key sound the same
@@ -61,7 +62,7 @@ class VoiceRenderer:
         spectral = model.settings.spectral
         overlap, hop = -(-spectral.frame_length // spectral.frame_step), spectral.frame_step // spectral.oversampling
         self.piece = max(1, PIECE * self.tiling.core - overlap + 1) * hop  # samples
-        self.pool = ThreadPoolExecutor(1)
+        self.pool = ThreadPoolExecutor(AHEAD_BATCHES)
         softest, loudest = model.heard.velocities  # of many velocities few notes share a beginning
         self.shared = softest == loudest and self.tiling.context == 0 and spectral.oversampling == 1
         self.before_off = spectral.frame_length // spectral.oversampling  # samples from split to note-off
@@ -178,23 +179,26 @@ class VoiceRenderer:
             inputs = voice_inputs(voices[rows], starts, self.table, self.model.settings, self.model.heard)
             return predict_sounds(self.model, inputs)
 
-        buffer: OverlapBuffer | None = None
-        for batch, predicted in one_ahead(self.pool, predict, tiling.batches(tiles)):
+        whole: np.ndarray | None = None
+        for batch, predicted in made_ahead(self.pool, predict, tiling.batches(tiles)):
             for (v, at), sound in zip(batch, predicted, strict=True):
                 part = parts[v]
-                buffer = buffer or OverlapBuffer(part.begin)
-                buffer.add((at * step - before) // o, sound)
-                if at + core >= spans[v][1]:  # a part begins and ends to the sample
-                    yield buffer.take(part.end - part.begin)
-                    buffer = None
+                if whole is None:
+                    whole = np.zeros(part.end - part.begin, np.float32)
+                first = (at * step - before) // o - part.begin  # a part begins and ends to the sample
+                inside = whole[max(0, first) : max(0, first + len(sound))]
+                inside += sound[max(0, -first) :][: len(inside)]
+                if at + core >= spans[v][1]:
+                    yield whole
+                    whole = None
 
 
-def one_ahead(pool: ThreadPoolExecutor, function: Callable, batches: Iterable) -> Iterator[tuple]:
-    """Yield each batch and what `function` makes of it; the pool's thread makes the next one meanwhile."""
+def made_ahead(pool: ThreadPoolExecutor, function: Callable, batches: Iterable) -> Iterator[tuple]:
+    """Yield each batch and what `function` makes of it; the pool's threads make the next ones meanwhile."""
     waiting: deque[tuple] = deque()
     for batch in batches:
         waiting.append((batch, pool.submit(function, batch)))
-        if len(waiting) > 1:
+        if len(waiting) > AHEAD_BATCHES:
             done, made = waiting.popleft()
             yield done, made.result()
     for done, made in waiting:

@@ -110,8 +110,9 @@ class LooseFrames(Dataset):
 
     @property
     def step(self) -> int:
-        """Samples between moments of a note at which a frame may begin: a modal network's frames are those that it will
-        render."""
+        """Samples from one to the next of the moments since note-on at which a frame before note-off may begin: a modal
+        network hears the frames that it will render. Around note-off it hears frames at any moment, since a piece's
+        notes end anywhere on this grid."""
         o, step = self.spectral.oversampling, self.spectral.frame_step
         return math.lcm(step, o) // o if self.settings.network.modes else 1
 
@@ -132,7 +133,8 @@ class LooseFrames(Dataset):
         anywhere = start - width // 2 + (rng.random(size) * (end - start + width // 2)).astype(np.int64)
         kind = rng.random(size)
         first = np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
-        return note, first - (first - start) % self.step
+        before_off = first + width <= start + self.held[note, None]
+        return note, np.where(before_off, first - (first - start) % self.step, first)
 
     def _chances(self, notes: np.ndarray) -> np.ndarray | None:
         """Return how often each note is drawn, None if all alike: for a modal network, whose keys have their own gains
