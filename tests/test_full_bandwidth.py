@@ -13,7 +13,7 @@ from nnss_utils.evaluation import alternatives, metrics, test_set
 from nnss_utils.evaluation import piece as evaluation
 from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.maintenance import pipeline
-from nnss_utils.maintenance.pretrained import save_small_model
+from nnss_utils.maintenance.pretrained import BITS, rounded, save_small_model
 from nnss_utils.midi import Note, read_midi, samples_of, write_midi
 from nnss_utils.model import networks, time_basis
 from nnss_utils.model.codification import ToneTable
@@ -118,6 +118,16 @@ def test_frames_on_a_grid_start_on_it(pair):
     assert not np.any(draw.positions(0) % 256)
 
 
+def test_a_modal_network_hears_the_frames_that_it_renders_and_any_around_note_off(pair):
+    settings = make_settings(batch=64, frames=4, frame_step=512)
+    draw = make_dataset(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
+    note, first = draw._drawn(0, validation=False)
+    moment = first - draw.starts[note, None]
+    before_off = moment + 2048 <= draw.held[note, None]
+    assert not np.any(moment[before_off] % 512) and before_off.any()
+    assert len(np.unique(moment[~before_off] % 512)) > 50
+
+
 def test_a_fainter_bandwidth_counts_fainter_bands():
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(3 * 44100)
@@ -164,6 +174,14 @@ def test_the_alternatives_are_compared_in_one_run(model, tmp_path):
     assert rows["codification alone"]["correlation"] < rows["network"]["correlation"]
     assert all(row["megabytes"] > 0 and row["times_real_time"] > 0 for row in rows.values())
     assert alternatives.alternatives_table(rows).count("\n") == len(rows) + 1
+
+
+def test_rounded_weights_have_few_bits():
+    x = np.random.default_rng(0).standard_normal(1000).astype(np.float32) * np.float32(0.01)
+    near = rounded(x)
+    assert np.all(np.abs(near - x) <= np.abs(x) * 2.0**-BITS) and near.dtype == np.float32
+    np.testing.assert_array_equal(near.astype(np.float16).astype(np.float32), near)  # a float16 holds all of them
+    np.testing.assert_array_equal(rounded(near), near)
 
 
 def test_the_shipped_model_is_small_and_says_how_it_was_made():

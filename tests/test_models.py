@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nnss_utils.dsp.demodulation import heterodyne
 from nnss_utils.dsp.normalization import denormalize, normalize
-from nnss_utils.dsp.stft import WINDOWS, Spectral, stft
+from nnss_utils.dsp.stft import WINDOWS, Spectral, overlap_add, stft, window_samples
 from nnss_utils.errors import InputError
 from nnss_utils.evaluation import metrics
 from nnss_utils.instruments.modes import measure_modes
@@ -226,6 +226,15 @@ def test_the_differentiable_inverse_gives_the_sound_back(heterodyned, changes):
     inside = slice(128, made.shape[1] - 128)  # where the window is above a tenth
     for row, at in zip(made, start, strict=True):
         np.testing.assert_allclose(row[inside], sound[at:][inside], atol=2e-3)
+
+
+@pytest.mark.parametrize(("length", "step", "count"), [(512, 256, 9), (512, 100, 3), (512, 1, 4), (512, 500, 2)])
+def test_added_frames_are_stft_s_overlap_add(length, step, count):
+    grid, rng = Spectral(length, step, window="hamming"), np.random.default_rng(0)
+    frames = rng.standard_normal((2, count, length)).astype(np.float32)
+    made = np.asarray(pairs.overlap_add_frames(tf.constant(frames * window_samples(grid)), grid))
+    for row, one in zip(made, frames, strict=True):
+        np.testing.assert_allclose(row, overlap_add(one, grid), atol=1e-5)
 
 
 def test_a_user_adds_a_loss_a_window_and_an_architecture_in_a_few_lines(pair, monkeypatch):

@@ -87,7 +87,9 @@ def voice_inputs(
     power = settings.training.power if settings.network.modes and settings.training.power != LOGARITHM else 1.0
     coarse, fine = map(as_pairs, impulse_factors(starts, held * o, settings, power))
     middle = (starts + spectral.frame_length / 2) / o
-    since_off = np.maximum(middle - held, -spectral.frame_length / 2 / o)  # a frame before note-off knows nothing of it
+    since_off = middle - held
+    if settings.network.modes:  # a frame that ends before note-off knows nothing of it
+        since_off = np.maximum(since_off, -spectral.frame_length / 2 / o)
     longest = heard.longest(voices.pitch)[:, None]
     inputs = {
         "coarse": coarse,

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nnss_utils.dsp.stft import Spectral, istft, undersample
+from nnss_utils.dsp.stft import undersample
 from nnss_utils.model import forward
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.model_file import TrainedModel
@@ -100,11 +100,6 @@ def _compiled(network: keras.Model, settings: Settings, output_scale: float, til
 
         return jax.jit(predict)
     return predict
-
-
-def resynthesize(spectra: np.ndarray, spectral: Spectral) -> np.ndarray:
-    """Return the sound float32 (samples,) of scaled spectra (frames, bins), from the first frame's start on."""
-    return undersample(istft(spectra, spectral, pad=False, scaled=True), spectral.oversampling)
 
 
 class OverlapBuffer:

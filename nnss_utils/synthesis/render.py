@@ -9,13 +9,13 @@ import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.demodulation import heterodyne, inverse_heterodyne
-from nnss_utils.dsp.stft import oversample, padding, samples_of_frames, stft
+from nnss_utils.dsp.stft import istft, oversample, padding, samples_of_frames, stft, undersample
 from nnss_utils.errors import progress_bar
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.model.codification import codify
 from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.model.pairs import as_pairs
-from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_spectra, resynthesize
+from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_spectra
 from nnss_utils.synthesis.voice import VoiceRenderer, key_of
 
 BLOCK_SECONDS = 6.0
@@ -79,7 +79,7 @@ def _mix_pieces(notes: Sequence[Note], model: TrainedModel) -> Callable[[int, in
             predicted = predict_spectra(model, {"codification": as_pairs(spectra)})
             for first, spectrum in zip(batch, predicted, strict=True):
                 spectrum = inverse_heterodyne(spectrum, spectral, first) if spectral.heterodyne else spectrum
-                yield first // o, resynthesize(spectrum, spectral)
+                yield first // o, undersample(istft(spectrum, spectral, pad=False, scaled=True), o)
 
     return pieces
 

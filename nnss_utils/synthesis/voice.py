@@ -64,7 +64,7 @@ class VoiceRenderer:
         self.piece = max(1, PIECE * self.tiling.core - overlap + 1) * hop  # samples
         self.pool = ThreadPoolExecutor(AHEAD_BATCHES)
         softest, loudest = model.heard.velocities  # of many velocities few notes share a beginning
-        self.shared = softest == loudest and self.tiling.context == 0 and spectral.oversampling == 1
+        self.shared = softest == loudest and model.settings.network.modes and spectral.oversampling == 1
         self.before_off = spectral.frame_length // spectral.oversampling  # samples from split to note-off
 
     def warm_up(self) -> None:

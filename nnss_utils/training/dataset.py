@@ -108,14 +108,6 @@ class LooseFrames(Dataset):
 
     single_frames = True
 
-    @property
-    def step(self) -> int:
-        """Samples from one to the next of the moments since note-on at which a frame before note-off may begin: a modal
-        network hears the frames that it will render. Around note-off it hears frames at any moment, since a piece's
-        notes end anywhere on this grid."""
-        o, step = self.spectral.oversampling, self.spectral.frame_step
-        return math.lcm(step, o) // o if self.settings.network.modes else 1
-
     def _hold_out(self, fraction: float) -> bool:
         self.held_out = holdout_notes(self.notes, fraction)
         return bool(self.held_out.any())
@@ -125,7 +117,8 @@ class LooseFrames(Dataset):
         that every part of attack and decay gets its share; 15 % around the note's end; the rest anywhere."""
         size = self.settings.training.batch, self.settings.training.frames
         notes = np.flatnonzero(self.held_out == validation)
-        note = rng.choice(notes, size[0], p=self._chances(notes))
+        modal, weight = self.settings.network.modes, self.held[notes] ** 0.25  # a key's own gains need its long notes
+        note = rng.choice(notes, size[0], p=weight / weight.sum() if modal else None)
         start, end, width = self.starts[note, None], self.ends[note, None], self.width
         sounded = np.exp(rng.uniform(np.log(SHORTEST_SOUND * SAMPLE_RATE), np.log(width + end - start), size))
         since_on = start - width + sounded.astype(np.int64)
@@ -133,14 +126,10 @@ class LooseFrames(Dataset):
         anywhere = start - width // 2 + (rng.random(size) * (end - start + width // 2)).astype(np.int64)
         kind = rng.random(size)
         first = np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
-        before_off = first + width <= start + self.held[note, None]
-        return note, np.where(before_off, first - (first - start) % self.step, first)
-
-    def _chances(self, notes: np.ndarray) -> np.ndarray | None:
-        """Return how often each note is drawn, None if all alike: for a modal network, whose keys have their own gains
-        over time, a long note more often than a short one."""
-        weight = self.held[notes] ** 0.25
-        return weight / weight.sum() if self.settings.network.modes else None
+        if modal:  # frames as they are rendered, but any around note-off, which lies anywhere on their grid
+            step = math.lcm(self.spectral.frame_step, self.spectral.oversampling) // self.spectral.oversampling
+            first -= (first - start) % step * (first + width <= start + self.held[note, None])
+        return note, first
 
     def _make(self, note: np.ndarray, first: np.ndarray) -> Batch:
         rows, starts = first.shape, (first - self.starts[note, None]) * self.spectral.oversampling
