@@ -123,9 +123,8 @@ def test_a_modal_network_hears_the_frames_that_it_renders_and_any_around_note_of
     draw = make_dataset(pair.notes, pair.audio, settings, estimate_tuning(pair.audio, pair.notes, 60, 64))
     note, first = draw._drawn(0, validation=False)
     moment = first - draw.starts[note, None]
-    before_off = moment + 2048 <= draw.held[note, None]
-    assert not np.any(moment[before_off] % 512) and before_off.any()
-    assert len(np.unique(moment[~before_off] % 512)) > 50
+    since_off, anywhere = moment - draw.held[note, None], moment % 512 != 0
+    assert np.all(np.abs(since_off[anywhere]) <= 2048) and 0.05 < anywhere.mean() < 0.25
 
 
 def test_a_fainter_bandwidth_counts_fainter_bands():

@@ -2,6 +2,8 @@
 prediction = mask_tone x tone + mask_impulse x impulse, bin by bin. A direct network returns the spectrum itself.
 Complex numbers are real pairs (..., 2)."""
 
+import numpy as np
+
 from nnss_utils.dsp.stft import Spectral, window_samples
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.modes import tone_frames
@@ -40,17 +42,17 @@ def predict_spectra(network: keras.Model, inputs: dict, settings: Settings, outp
 def predict_modes(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
     """Return a modal network's spectra (voices, frames, bins, 2) from inputs.voice_inputs: tone and impulse, added
     after denormalization."""
-    gains, impulse = predict_gains(network, inputs, settings, output_scale)
-    return tone_spectra(gains, inputs, settings.spectral) + impulse
+    gains, damping, impulse = predict_gains(network, inputs, settings, output_scale)
+    return tone_spectra(gains, damping, inputs, settings.spectral) + impulse
 
 
 def predict_gains(network: keras.Model, inputs: dict, settings: Settings, output_scale: float) -> tuple:
-    """Return a modal network's gains (voices, frames, MODES, 2) and impulse spectra (voices, frames, bins, 2). The
-    network's outputs are normalized, in units of `output_scale`; these are not."""
+    """Return a modal network's gains (voices, frames, MODES, 2), damping (voices, 1, 1) in 1/s, and impulse spectra
+    (voices, frames, bins, 2). Gains and mask are normalized, in units of `output_scale`; what is returned is not."""
     outputs = network([inputs[name] for name in ("features", "attack", "pitch")])
-    gains, mask, off = (ops.cast(x, "float32") for x in outputs)
+    gains, mask, off, damping = (ops.cast(x, "float32") for x in outputs)
     impulse = impulse_spectra(output_scale * mask, off, inputs, settings)
-    return denormalize_pairs(output_scale * gains, settings.training.power), impulse
+    return denormalize_pairs(output_scale * gains, settings.training.power), damping, impulse
 
 
 def predict_frames(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
@@ -58,21 +60,24 @@ def predict_frames(network: keras.Model, inputs: dict, settings: Settings, outpu
     network's tone is made as frames, so that neither its transform nor the inverse is needed."""
     if not settings.network.modes:
         return windowed_frames(predict_spectra(network, inputs, settings, output_scale), settings.spectral)
-    gains, impulse = predict_gains(network, inputs, settings, output_scale)
-    tone = mode_frames(gains, inputs, settings.spectral) * window_samples(settings.spectral)
+    gains, damping, impulse = predict_gains(network, inputs, settings, output_scale)
+    tone = mode_frames(gains, damping, inputs, settings.spectral) * window_samples(settings.spectral)
     return windowed_frames(impulse, settings.spectral) + tone
 
 
-def tone_spectra(gains, inputs: dict, spectral: Spectral):
+def tone_spectra(gains, damping, inputs: dict, spectral: Spectral):
     """Return the scaled spectra (voices, frames, bins, 2) of a key's modes with `gains` (voices, frames, MODES, 2)."""
-    transformed = ops.rfft(mode_frames(gains, inputs, spectral))
+    transformed = ops.rfft(mode_frames(gains, damping, inputs, spectral))
     return ops.stack([part[..., : spectral.bins] * spectral.scale for part in transformed], axis=-1)
 
 
-def mode_frames(gains, inputs: dict, spectral: Spectral):
-    """Return the frames (voices, frames, frame_length) of a key's modes with `gains` (voices, frames, MODES, 2)."""
+def mode_frames(gains, damping, inputs: dict, spectral: Spectral):
+    """Return the frames (voices, frames, frame_length) of a key's modes with `gains` (voices, frames, MODES, 2). After
+    note-off they decay within a frame too, by `damping` (voices, 1, 1), 1/s."""
     blocks, samples = (ops.take(inputs[name], inputs["key"], axis=0) for name in ("blocks", "samples"))
-    return tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
+    frames = tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
+    since_off = np.arange(spectral.frame_length, dtype=np.int32) - ops.expand_dims(inputs["ends"], -1)
+    return frames * ops.exp(damping * ops.cast(ops.maximum(since_off, 0), "float32") / -spectral.rate)
 
 
 def impulse_spectra(mask, off, inputs: dict, settings: Settings):

@@ -98,7 +98,7 @@ def voice_inputs(
         "pitch": np.repeat(voices.pitch[:, None].astype(np.int32), starts.shape[1], axis=1),
     }
     if settings.network.modes:
-        inputs["attack"] = ATTACK(middle / SAMPLE_RATE)
+        inputs |= {"attack": ATTACK(middle / SAMPLE_RATE), "ends": (held * o - starts).astype(np.int32)}
         return inputs | table.inputs(voices.pitch, starts, since_off, middle / SAMPLE_RATE - longest)
 
     def copy_tones(out: np.ndarray, rows: slice) -> None:

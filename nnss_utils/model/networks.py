@@ -24,6 +24,7 @@ KEY_SIZE = 32  # size of a key's embedding
 GATE_UNITS = 128
 SPLIT = 3 / 16  # of the bins, 4.1 of 22.05 kHz: below are partials that sustain, above noise that decays fast
 TOP = 3 / 4  # of the bins, 16.5 of 22.05 kHz: above is little sound
+DAMPING = 25.0  # 1/s: the decay of a released key that training begins with
 NEAR = 0.06  # s after note-on
 CURVES = {"low": 3 / 8, "high": 1, "top": 1 / 4}  # of a modal network's units, for bins below, between and above
 TONE_SHARE = 0.4  # of the keyed network's curves; the others are the impulse's
@@ -174,8 +175,8 @@ def modal(layers: int, units: int, bins: int) -> keras.Model:
 
     Curves are a linear layer of the time since note-on, times a gate (`layers` dense layers beside a linear one) of the
     time since note-off, the velocity and the key. Until NEAR the gate also knows the time since note-on, since a short
-    note's attack and release lie in one frame; later a release is the same at every time. All frames of a row must be
-    of one key."""
+    note's attack and release lie in one frame; later a release is the same at every time. Each key has its own damping,
+    with which its modes decay after note-off. All frames of a row must be of one key."""
     sizes = {"features": FEATURES, "attack": ATTACK.count}
     inputs = note, attack, pitch = [
         *(keras.Input((None, size), name=name) for name, size in sizes.items()),
@@ -202,7 +203,8 @@ def modal(layers: int, units: int, bins: int) -> keras.Model:
         masks.append(ops.matmul(curve, weights))
     mask = nn.Reshape((-1, bins, 2))(nn.Concatenate()(masks))
     off = nn.Dense(1, kernel_initializer="zeros", name="off")(x)  # how much of the impulse at note-off, none at first
-    return keras.Model(inputs, [gains, mask, off], name="modal")
+    damping = DAMPING * ops.exp(_table("own_damping", key, 1, 1))
+    return keras.Model(inputs, [gains, mask, off, damping], name="modal")
 
 
 def impulse_bands(units: int, bins: int) -> list[tuple[str, int, int]]:

@@ -25,7 +25,7 @@ TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 12_000_000  # of whole voices in memory
 BEGINNING_BYTES = 48_000_000  # of the beginnings of held keys in memory: 3 s of each of 88 keys
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
-AHEAD_BATCHES = 2  # made at a time: the inputs of one while the network hears the other
+AHEAD_BATCHES = 3  # made at a time: the inputs of one while the network hears the other
 PIECE = 3  # tiles of frames that make a piece of a beginning
 
 Key = tuple[int, int, int]  # pitch, velocity, samples held: notes with the same key sound the same

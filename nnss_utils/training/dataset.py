@@ -125,10 +125,11 @@ class LooseFrames(Dataset):
         around_off = start + self.held[note, None] + rng.integers(-width, width, size)
         anywhere = start - width // 2 + (rng.random(size) * (end - start + width // 2)).astype(np.int64)
         kind = rng.random(size)
-        first = np.where(kind < 0.6, since_on, np.where(kind < 0.75, around_off, anywhere))
-        if modal:  # frames as they are rendered, but any around note-off, which lies anywhere on their grid
+        around = (kind >= 0.6) & (kind < 0.75)
+        first = np.where(kind < 0.6, since_on, np.where(around, around_off, anywhere))
+        if modal:  # frames as they are rendered, but some around note-off, which lies anywhere on their grid
             step = math.lcm(self.spectral.frame_step, self.spectral.oversampling) // self.spectral.oversampling
-            first -= (first - start) % step * (first + width <= start + self.held[note, None])
+            first -= (first - start) % step * ~around
         return note, first
 
     def _make(self, note: np.ndarray, first: np.ndarray) -> Batch:
