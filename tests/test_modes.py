@@ -9,9 +9,10 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import Spectral, stft, window_samples
 from nnss_utils.instruments.modes import MODES, measure_modes, strongest_peaks, with_partials
 from nnss_utils.instruments.tuning import Tuning, estimate_tuning
-from nnss_utils.midi import Note
+from nnss_utils.midi import Note, samples_of
 from nnss_utils.model.backend import ops
 from nnss_utils.model.codification import Codification, release_fade
+from nnss_utils.model.forward import mode_frames
 from nnss_utils.model.inputs import Heard, Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import load_model, save_model
 from nnss_utils.model.modes import ModeTable, tone_frames, typical_decay
@@ -77,6 +78,21 @@ def test_modes_fade_after_the_note_and_decay_where_nothing_was_heard():
     phasors = table.inputs(np.array([60]), np.array([[1000] * 4]), since_off, unheard)["phasors"][0, :, 0]
     decay = np.exp(-2.0 / typical_decay(60))
     np.testing.assert_allclose(np.hypot(*phasors.T), [1, release_fade(0.35)[4000], 0, decay], atol=1e-6)
+
+
+def test_after_note_off_modes_decay_sample_by_sample(model):
+    settings, note = model.settings, Note(0.0, 0.3, 61)
+    table = make_table(model.tuning, (), settings)
+    starts, held = 1024 * np.arange(20)[None], samples_of(note)[1]
+    inputs = voice_inputs(Voices.of([note]), starts, table, settings, model.heard)
+    gains = np.ones((1, 20, MODES, 2), np.float32)
+    lasting, damped = (
+        ops.convert_to_numpy(mode_frames(gains, np.full((1, 1, 1), damping, np.float32), inputs, settings.spectral))
+        for damping in (0, 30)
+    )
+    since_off = np.maximum(starts[..., None] + np.arange(2048) - held, 0)
+    np.testing.assert_allclose(damped, lasting * np.exp(-30 * since_off / SAMPLE_RATE), atol=1e-5)
+    assert np.abs(lasting[since_off > 0]).max() > 1
 
 
 def test_one_velocity_was_heard_so_every_velocity_is_a_gain(model):

@@ -179,15 +179,15 @@ def profile(rounds: int = 8) -> dict[str, float]:
     batch, power, spectral = on_device(dataset.batch(0)), settings.training.power, settings.spectral
     x, weights, optimizer = batch.inputs, model.network.trainable_variables, model.optimizer
     outputs = model.network([x[name] for name in ("features", "attack", "pitch")])
-    gains, mask = (tensorflow.constant(part) for part in outputs[:2])
+    gains, mask, off, damping = (tensorflow.constant(part) for part in outputs)
     gradients = [tensorflow.ones_like(weight) for weight in weights]
     spectra = tensorflow.constant(batch.target)
 
     def tone(gains):
-        return forward.tone_spectra(denormalize_pairs(gains, power), x, spectral)
+        return forward.tone_spectra(denormalize_pairs(gains, power), damping, x, spectral)
 
     def impulse(mask):
-        return forward.impulse_spectra(mask, tensorflow.ones_like(mask[..., 0, :1]), x, settings)
+        return forward.impulse_spectra(mask, off, x, settings)
 
     def loss(spectra):
         return normalize_pairs(spectra, power, forward.MODES_FLOOR) - normalize_pairs(batch.target, power)

@@ -40,8 +40,7 @@ def predict_spectra(network: keras.Model, inputs: dict, settings: Settings, outp
 
 
 def predict_modes(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
-    """Return a modal network's spectra (voices, frames, bins, 2) from inputs.voice_inputs: tone and impulse, added
-    after denormalization."""
+    """Return a modal network's spectra (voices, frames, bins, 2): tone and impulse, added after denormalization."""
     gains, damping, impulse = predict_gains(network, inputs, settings, output_scale)
     return tone_spectra(gains, damping, inputs, settings.spectral) + impulse
 
@@ -72,8 +71,7 @@ def tone_spectra(gains, damping, inputs: dict, spectral: Spectral):
 
 
 def mode_frames(gains, damping, inputs: dict, spectral: Spectral):
-    """Return the frames (voices, frames, frame_length) of a key's modes with `gains` (voices, frames, MODES, 2). After
-    note-off they decay within a frame too, by `damping` (voices, 1, 1), 1/s."""
+    """Return the frames (voices, frames, frame_length) of a key's modes, which decay by `damping` (1/s) after note-off."""
     blocks, samples = (ops.take(inputs[name], inputs["key"], axis=0) for name in ("blocks", "samples"))
     frames = tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
     since_off = np.arange(spectral.frame_length, dtype=np.int32) - ops.expand_dims(inputs["ends"], -1)

@@ -82,14 +82,14 @@ def voice_inputs(
     start to its frames' starts at the oversampled rate, negative before the note. Returns "coarse" and "fine", pairs of
     `impulse_factors`; "features", float32 (voices, frames, FEATURES); "pitch", int32 (voices, frames); for a mask
     network, whose frames lie in a row, "tone", pairs (voices, frames, bins, 2); for a modal one "attack", float32
-    (voices, frames, ATTACK.count), and what `ModeTable.inputs` returns."""
+    (voices, frames, ATTACK.count), "ends", int32 (voices, frames), samples from a frame's start to note-off, and what
+    `ModeTable.inputs` returns."""
     spectral, o, held = settings.spectral, settings.spectral.oversampling, voices.held[:, None]
     power = settings.training.power if settings.network.modes and settings.training.power != LOGARITHM else 1.0
     coarse, fine = map(as_pairs, impulse_factors(starts, held * o, settings, power))
     middle = (starts + spectral.frame_length / 2) / o
-    since_off = middle - held
-    if settings.network.modes:  # a frame that ends before note-off knows nothing of it
-        since_off = np.maximum(since_off, -spectral.frame_length / 2 / o)
+    least = -spectral.frame_length / 2 / o if settings.network.modes else -np.inf  # earlier frames know no note-off
+    since_off = np.maximum(middle - held, least)
     longest = heard.longest(voices.pitch)[:, None]
     inputs = {
         "coarse": coarse,

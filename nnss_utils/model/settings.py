@@ -142,8 +142,7 @@ def make_settings(
     zeros = [key for key in SIZES if flat[key] == 0 and type(flat[key]) in (int, float)]
     flat |= {key: getattr(ARCHITECTURES[flat["architecture"]], key) for key in zeros} | {"kind": flat["codification"]}
     if changed.get("frame_step", 0) == 0 and not isinstance(flat["frame_length"], str):
-        frame = Spectral.frame_length  # the architecture's own step is for this length
-        share = max(1 / 4, flat["frame_step"] / frame)
+        share = max(1 / 4, flat["frame_step"] / Spectral.frame_length)  # an own step is for the usual length
         flat["frame_step"] = min(flat["frame_step"], max(1, int(share * flat["frame_length"])))
     if name == "":
         parameters = [f"{key}{value}" for key, value in changed.items() if key != "architecture"]

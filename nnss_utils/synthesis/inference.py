@@ -30,9 +30,8 @@ class Tiling:
         o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
         frames = model.settings.training.frames
         if not model.settings.network.sequences:
-            if model.settings.network.modes:
-                return cls(-(-8 // o) * o, 0, (48, 4))
-            return cls(-(-16 // o) * o, 0, (32, 8))
+            core, rows = (8, (48, 4)) if model.settings.network.modes else (16, (32, 8))
+            return cls(-(-core // o) * o, 0, rows)
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
         return cls(-(-core // o) * o, -(-context // o) * o, (max(1, 1536 // (core + 2 * context)),))

@@ -63,8 +63,8 @@ class VoiceRenderer:
         overlap, hop = -(-spectral.frame_length // spectral.frame_step), spectral.frame_step // spectral.oversampling
         self.piece = max(1, PIECE * self.tiling.core - overlap + 1) * hop  # samples
         self.pool = ThreadPoolExecutor(AHEAD_BATCHES)
-        softest, loudest = model.heard.velocities  # of many velocities few notes share a beginning
-        self.shared = softest == loudest and model.settings.network.modes and spectral.oversampling == 1
+        alike = len(set(model.heard.velocities)) == 1  # of many velocities few notes share a beginning
+        self.shared = alike and model.settings.network.modes and spectral.oversampling == 1
         self.before_off = spectral.frame_length // spectral.oversampling  # samples from split to note-off
 
     def warm_up(self) -> None:
@@ -179,18 +179,16 @@ class VoiceRenderer:
             inputs = voice_inputs(voices[rows], starts, self.table, self.model.settings, self.model.heard)
             return predict_sounds(self.model, inputs)
 
-        whole: np.ndarray | None = None
         for batch, predicted in made_ahead(self.pool, predict, tiling.batches(tiles)):
             for (v, at), sound in zip(batch, predicted, strict=True):
                 part = parts[v]
-                if whole is None:
+                if at == spans[v][0]:
                     whole = np.zeros(part.end - part.begin, np.float32)
                 first = (at * step - before) // o - part.begin  # a part begins and ends to the sample
                 inside = whole[max(0, first) : max(0, first + len(sound))]
                 inside += sound[max(0, -first) :][: len(inside)]
                 if at + core >= spans[v][1]:
                     yield whole
-                    whole = None
 
 
 def made_ahead(pool: ThreadPoolExecutor, function: Callable, batches: Iterable) -> Iterator[tuple]:
