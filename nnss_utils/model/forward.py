@@ -71,7 +71,7 @@ def tone_spectra(gains, damping, inputs: dict, spectral: Spectral):
 
 
 def mode_frames(gains, damping, inputs: dict, spectral: Spectral):
-    """Return the frames (voices, frames, frame_length) of a key's modes, which decay by `damping` (1/s) after note-off."""
+    """Return the frames (voices, frames, frame_length) of a key's modes, decaying by `damping` (1/s) after note-off."""
     blocks, samples = (ops.take(inputs[name], inputs["key"], axis=0) for name in ("blocks", "samples"))
     frames = tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
     since_off = np.arange(spectral.frame_length, dtype=np.int32) - ops.expand_dims(inputs["ends"], -1)
