@@ -74,8 +74,9 @@ def mode_frames(gains, damping, inputs: dict, spectral: Spectral):
     """Return the frames (voices, frames, frame_length) of a key's modes, decaying by `damping` (1/s) after note-off."""
     blocks, samples = (ops.take(inputs[name], inputs["key"], axis=0) for name in ("blocks", "samples"))
     frames = tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
-    since_off = np.arange(spectral.frame_length, dtype=np.int32) - ops.expand_dims(inputs["ends"], -1)
-    return frames * ops.exp(damping * ops.cast(ops.maximum(since_off, 0), "float32") / -spectral.rate)
+    ends = ops.cast(ops.minimum(ops.expand_dims(inputs["ends"], -1), spectral.frame_length), "float32")
+    decay = ops.exp(damping * (np.arange(spectral.frame_length, dtype=np.float32) / -spectral.rate))  # one for all frames
+    return frames * ops.minimum(ops.exp(damping * ends / spectral.rate) * decay, 1.0)
 
 
 def impulse_spectra(mask, off, inputs: dict, settings: Settings):
