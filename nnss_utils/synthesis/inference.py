@@ -30,7 +30,7 @@ class Tiling:
         o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
         frames = model.settings.training.frames
         if not model.settings.network.sequences:
-            core, rows = (8, (48, 4)) if model.settings.network.modes else (16, (32, 8))
+            core, rows = (8, (24, 4)) if model.settings.network.modes else (16, (32, 8))
             return cls(-(-core // o) * o, 0, rows)
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
