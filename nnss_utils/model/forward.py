@@ -75,7 +75,7 @@ def mode_frames(gains, damping, inputs: dict, spectral: Spectral):
     blocks, samples = (ops.take(inputs[name], inputs["key"], axis=0) for name in ("blocks", "samples"))
     frames = tone_frames(complex_product(gains, inputs["phasors"]), blocks, samples, inputs["starts"], spectral)
     ends = ops.cast(ops.minimum(ops.expand_dims(inputs["ends"], -1), spectral.frame_length), "float32")
-    decay = ops.exp(damping * (np.arange(spectral.frame_length, dtype=np.float32) / -spectral.rate))  # one for all frames
+    decay = ops.exp(damping * (np.arange(spectral.frame_length, dtype=np.float32) / -spectral.rate))  # of all frames
     return frames * ops.minimum(ops.exp(damping * ends / spectral.rate) * decay, 1.0)
 
 
