@@ -151,11 +151,11 @@ def test_a_disk_without_room_is_said_before_it_matters(pair, monkeypatch, capsys
         monkeypatch.setattr(train.shutil, "disk_usage", lambda folder: SimpleNamespace(free=megabytes * 1e6))
 
     free(10)
-    with pytest.raises(InputError, match=r"has 10 MB of room, the model alone needs 23 MB; make room and run it again"):
+    with pytest.raises(InputError, match=r"has 10 MB of room, the model alone needs 21 MB; make room and run it again"):
         train.train(pair, small_settings(name="room", steps=1))
     free(50)
     train.train(pair, small_settings(name="room", steps=1))
-    assert "has 50 MB of room; checkpoints and model may need 168 MB" in capsys.readouterr().out
+    assert "has 50 MB of room; checkpoints and model may need 149 MB" in capsys.readouterr().out
 
 
 def test_a_silent_pair_and_a_diverging_training_say_so(pair):
