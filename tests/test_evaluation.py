@@ -8,7 +8,7 @@ import soundfile
 
 from nnss_utils import paths, scores
 from nnss_utils.errors import InputError
-from nnss_utils.evaluation import baselines, report
+from nnss_utils.evaluation import baselines, tables
 from nnss_utils.evaluation import piece as evaluation
 from nnss_utils.evaluation.metrics import measure
 from nnss_utils.midi import Note, write_midi
@@ -45,8 +45,8 @@ def test_a_piece_on_disk(model, midi, piano):
     assert again["snr_db"] == pytest.approx(written["snr_db"], abs=0.01)
     assert written["model"] == "small" and written["parameters"]["count"] == model.network.count_params()
     assert result["correlation"] > 0.5 and references["Griffin-Lim on the true magnitudes"]["correlation"] < 0.5
-    assert report.band_table({"network": result}).count("\n") == 2
-    assert "network" in report.summary_table({"network": result, **references})
+    assert tables.band_table({"network": result}).count("\n") == 2
+    assert "network" in tables.summary_table({"network": result, **references})
 
 
 def test_both_sounds_are_scaled_together(model, tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 
 from nnss_utils import scores
 from nnss_utils.errors import InputError
-from nnss_utils.evaluation import alternatives, metrics, test_set
+from nnss_utils.evaluation import metrics, test_set
 from nnss_utils.evaluation import piece as evaluation
 from nnss_utils.instruments.tuning import estimate_tuning
 from nnss_utils.maintenance import pipeline
@@ -168,11 +168,11 @@ def test_pieces_are_measured_and_the_worst_counts(model, tmp_path, monkeypatch):
 def test_the_alternatives_are_compared_in_one_run(model, tmp_path):
     write_midi(tmp_path / "a.mid", [Note(0.0, 0.4, 60), Note(0.3, 0.9, 64)])
     piece = evaluation.make_piece(str(tmp_path / "a.mid"), model)
-    rows = alternatives.measure_alternatives(piece, model, model.name)
+    rows = test_set.measure_alternatives(piece, model, model.name)
     assert rows["sampler, the same recordings"]["correlation"] == pytest.approx(1)
     assert rows["codification alone"]["correlation"] < rows["network"]["correlation"]
     assert all(row["megabytes"] > 0 and row["times_real_time"] > 0 for row in rows.values())
-    assert alternatives.alternatives_table(rows).count("\n") == len(rows) + 1
+    assert test_set.alternatives_table(rows).count("\n") == len(rows) + 1
 
 
 def test_rounded_weights_have_few_bits():

@@ -165,12 +165,9 @@ def overlap_add(frames: np.ndarray, spectral: Spectral) -> np.ndarray:
     windowed = np.zeros((len(frames), blocks * step), np.float32)
     windowed[:, :length] = frames * window_samples(spectral)
     signal = np.zeros((len(frames) + blocks - 1, step), np.float64)  # sums of up to thousands of frames
-    if len(frames) < blocks:  # a long frame at a short step: fewer frames than blocks
-        for number, frame in enumerate(windowed):
-            signal[number : number + blocks] += frame.reshape(blocks, step)
-    else:
-        for block in range(blocks):
-            signal[block : block + len(frames)] += windowed[:, block * step : (block + 1) * step]
+    parts = windowed.reshape(len(frames), blocks, step).swapaxes(0, 1)
+    for number, part in enumerate(parts if blocks <= len(frames) else parts.swapaxes(0, 1)):  # the fewer additions
+        signal[number : number + len(part)] += part
     return (signal / overlap_energy(spectral)).astype(np.float32).ravel()
 
 

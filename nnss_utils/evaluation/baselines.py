@@ -68,10 +68,7 @@ def measure_baselines(
     """Return by name all measures of each of `baseline_sounds` and its first half minute. Made in a new process, whose
     memory ends with it: a kernel that has rendered a long piece is large already. onsets: seconds (notes,)."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (
-        TemporaryDirectory(dir=CACHE) as folder,
-        ProcessPoolExecutor(1, get_context("spawn")) as pool,
-    ):
+    with TemporaryDirectory(dir=CACHE) as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
         files = Path(folder, "target.npy"), Path(folder, "codification.npy")
         for file, sound in zip(files, (target, codification), strict=True):
             np.save(file, sound, allow_pickle=False)

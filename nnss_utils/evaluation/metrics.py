@@ -86,12 +86,9 @@ def bands(target: np.ndarray, prediction: np.ndarray) -> list[dict]:
 
 def lsd_db(target: np.ndarray, prediction: np.ndarray) -> float:
     """Return the log-spectral distance (dB) over all bins and frames of an STFT of 2048/512."""
-    spectral = _all_bins(2048, 512)
-    pairs, floor = spectra(target, prediction, spectral), lsd_floor(target, spectral)
-    sums = np.zeros(2)  # of squares, and their number
-    for _, Y, P in pairs:
-        sums += [np.sum(level_difference_db(Y, P, floor) ** 2), Y.size]
-    return float(np.sqrt(sums[0] / sums[1]))
+    floor = lsd_floor(target, _all_bins(2048, 512))
+    ((*_, squares, count),) = _band_sums(target, prediction, (0, np.inf), floor)
+    return float(np.sqrt(squares / count))
 
 
 def energy(x: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
 from nnss_utils.evaluation.metrics import measure
-from nnss_utils.evaluation.report import piece_name, result_file
+from nnss_utils.evaluation.tables import piece_name, result_file
 from nnss_utils.instruments.base import on_grid
 from nnss_utils.instruments.load import can_play, grid_of, load_instrument
 from nnss_utils.instruments.pair import read_target

@@ -1,6 +1,13 @@
-"""Markdown tables."""
+"""Measures as Markdown tables. `python -m nnss_utils.evaluation.tables NAME ...` prints those of pieces that notebook
+06_evaluation has kept, as `make run` does; nothing here imports TensorFlow."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from nnss_utils.errors import exit_with
+from nnss_utils.evaluation.metrics import OCTAVES
+from nnss_utils.paths import RENDERS, RESULTS, read_json, relative, safe_name
 
 # columns of measures: head -> template of the cell
 WAVEFORM = {"correlation": "{correlation:.4f}", "SNR dB": "{snr_db:.1f}"}
@@ -17,3 +24,48 @@ def measures_table(results: Mapping[str, Mapping], columns: Mapping[str, str], c
     """Return results by row as a Markdown table; columns: head -> template of the cell, filled with the result."""
     rows = ([name, *(cell.format(**result) for cell in columns.values())] for name, result in results.items())
     return markdown_table([corner, *columns], rows)
+
+
+def piece_name(midi: str, name: str = "") -> str:
+    """Return the name a piece is kept under: `name`, or that of its MIDI file."""
+    return safe_name(name or "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(midi)).stem))
+
+
+def result_file(name: str) -> Path:
+    """Return the file with the measures of a piece."""
+    return RESULTS / "evaluation" / f"{name}.json"
+
+
+def band_table(results: dict[str, dict]) -> str:
+    """Return complex SNR, level and LSD of several results in each octave as a Markdown table."""
+    cell = "{{bands[{0}][snr_db]:.1f}} / {{bands[{0}][level_db]:+.1f}} / {{bands[{0}][lsd_db]:.1f}}"
+    columns = {f"{low}-{high} Hz": cell.format(number) for number, (low, high) in enumerate(pairwise(OCTAVES))}
+    return measures_table(results, columns, "SNR / level / LSD, dB")
+
+
+def summary_table(results: dict[str, dict]) -> str:
+    """Return the whole-band measures of several results as a Markdown table."""
+    bandwidth = {"bandwidth Hz": "{bandwidth_hz:.0f}"}
+    return measures_table(results, WAVEFORM | bandwidth | LEVELS | {"multi-scale loss": "{multi_scale_loss:.3f}"})
+
+
+def print_report(names: Sequence[str]) -> None:
+    """Print the measures of pieces by name, and where their sounds, pictures and measures are."""
+    results = {name: read_json(result_file(name)) for name in names}
+    rows = {
+        f"{piece}: {row}": measures
+        for piece, result in results.items()
+        for row, measures in {"network": result, **result["references"]}.items()
+    }
+    print("", summary_table(rows), "", band_table(results), "", sep="\n")
+    for name, result in results.items():
+        folder = RENDERS / name
+        speed = result["seconds"] / result["synthesis_seconds"]
+        print(f"{name} ({result['seconds']:.0f} s, synthesized {speed:.1f} times faster than real time)")
+        print(f"  sound     {relative(folder / 'prediction.wav')} (network), {relative(folder / 'target.wav')}")
+        print("  pictures  " + ", ".join(relative(path) for path in sorted(folder.glob("*.png"))))
+        print(f"  measures  {relative(result_file(name))}")
+
+
+if __name__ == "__main__":
+    exit_with(print_report)

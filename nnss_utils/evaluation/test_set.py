@@ -1,7 +1,11 @@
-"""The test set: many pieces measured by one network, for data/results and notebook 13_attacks_and_alternatives. `python
--m nnss_utils.evaluation.test_set MODEL [MIDI ...]` renders the project's scores and the given MIDI files by the model
-and by its instrument, and keeps all measures in data/results/pieces/MODEL.json."""
+"""The test set: many pieces measured by one network, for data/results and notebook 13_attacks_and_alternatives, and the
+alternatives to a network that a user has. `python -m nnss_utils.evaluation.test_set MODEL [MIDI ...]` renders the
+project's scores and the given MIDI files by the model and by its instrument, and keeps all measures in
+data/results/pieces/MODEL.json."""
 
+import json
+import time
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,13 +13,12 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, exit_with, progress_bar
 from nnss_utils.evaluation.baselines import griffin_lim
 from nnss_utils.evaluation.metrics import OCTAVES, bandwidth_hz, measure
-from nnss_utils.evaluation.piece import Piece, make_piece
-from nnss_utils.evaluation.report import piece_name
+from nnss_utils.evaluation.piece import Piece, at_energy_of, codify_mix, make_piece
 from nnss_utils.evaluation.single_notes import single_notes
-from nnss_utils.evaluation.tables import WAVEFORM, markdown_table, measures_table
-from nnss_utils.instruments.load import can_play
-from nnss_utils.model.model_file import TrainedModel, load_model
-from nnss_utils.paths import COMMITTED_RESULTS, RESULTS, read_json, relative, write_json
+from nnss_utils.evaluation.tables import LEVELS, WAVEFORM, markdown_table, measures_table, piece_name
+from nnss_utils.instruments.load import can_play, is_soundfont, load_instrument
+from nnss_utils.model.model_file import TrainedModel, find_model, load_model
+from nnss_utils.paths import CACHE, COMMITTED_RESULTS, RESULTS, read_json, relative, write_json
 from nnss_utils.provenance import commit, data_digests, versions
 from nnss_utils.scores import SCORES
 from nnss_utils.synthesis.voice import key_of
@@ -133,6 +136,43 @@ def notes_tables(model: dict) -> str:
 
 def _extremes(bands: tuple[dict, ...]) -> str:
     return f"{min(b['snr_db'] for b in bands):.1f} / {max((b['level_db'] for b in bands), key=abs):+.2f}"
+
+
+def measure_alternatives(piece: Piece, model: TrainedModel, path: str) -> dict[str, dict]:
+    """Return by name the measures, the speed (times real time) and the size on disk (MB) of each way to play a piece.
+    `model`, of the file or name `path`, renders the piece. The alternatives: the sampler, as a user runs it;
+    Griffin-Lim on the true magnitudes; the codification at the target's energy."""
+    instrument = load_instrument(model.instrument)
+    if is_soundfont(model.instrument):
+        title, play, source = "fluidsynth, the same SoundFont", instrument.perform, Path(model.instrument)
+    else:
+        title, play, source = "sampler, the same recordings", instrument.render, CACHE / "iowa-steinway"
+    target, tuning = piece.target, json.dumps(asdict(model.tuning))
+    alternatives = {  # name -> (what makes the sound, bytes)
+        "Griffin-Lim on the true magnitudes": (lambda: griffin_lim(target), 4 * 1025 * len(target) / 512),
+        "codification alone": (lambda: at_energy_of(target, codify_mix(piece.notes, len(target), model)), len(tuning)),
+        title: (lambda: play(piece.notes), _size(source)),
+    }
+    sounds = {"network": (piece.prediction, piece.synthesis_seconds, _size(find_model(path)))}
+    for name, (make, size) in alternatives.items():
+        started = time.perf_counter()
+        sounds[name] = make(), time.perf_counter() - started, size
+    return {
+        name: measure(target, sound, piece.onsets)
+        | {"times_real_time": len(target) / SAMPLE_RATE / seconds, "megabytes": size / 1e6}
+        for name, (sound, seconds, size) in sounds.items()
+    }
+
+
+def _size(path: Path) -> float:
+    """Return the bytes of a file, or of all files in a folder."""
+    return float(sum(p.stat().st_size for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file()))
+
+
+def alternatives_table(rows: dict[str, dict]) -> str:
+    """Return the alternatives as a Markdown table; an SNR of 200 dB is the sound itself."""
+    columns = WAVEFORM | LEVELS | {"x real time": "{times_real_time:.1f}", "MB on disk": "{megabytes:.2f}"}
+    return measures_table(rows, columns).replace("| 200.0 |", "| exact |")
 
 
 def main(arguments: list[str]) -> None:

@@ -14,12 +14,7 @@ from nnss_utils.midi import Note
 
 MODES = 96  # of a key at most
 PEAKS = 72  # modes that are a key's strongest peaks; the others are the lowest partials that are none
-WINDOWS = (
-    (0.03, 0.33),
-    (0.1, 1.1),
-    (0.5, 4.5),
-    (4.0, 12.0),
-)  # s: modes decay soon or last
+WINDOWS = ((0.03, 0.33), (0.1, 1.1), (0.5, 4.5), (4.0, 12.0))  # s: modes decay soon or last
 SHORTEST = 0.1  # s of a window that can be read
 RANGE_DB = 70.0  # below a window's strongest peak
 LEAST_HZ, MOST_HZ = 20.0, 20_000.0

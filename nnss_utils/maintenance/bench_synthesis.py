@@ -11,8 +11,6 @@ from nnss_utils.errors import InputError
 from nnss_utils.instruments.soundfont import SoundFont
 from nnss_utils.maintenance.bench_training import in_turns, peak_mb, repeated, timed
 from nnss_utils.midi import Note
-from nnss_utils.model.forward import predict_spectra
-from nnss_utils.model.inputs import Voices, voice_inputs
 from nnss_utils.model.model_file import load_model
 from nnss_utils.paths import PRETRAINED
 from nnss_utils.scores import bwv846_prelude, performance, read_notes
@@ -99,29 +97,3 @@ def cold_start(started: float) -> dict:
     times.append(time.time())
     names = ("imports", "model file", "compiling and the first note", "ten seconds of sound")
     return {"stages": dict(zip(names, np.diff(times).tolist(), strict=True)), "total": times[-1] - started}
-
-
-def tried() -> dict:
-    """Measure ways to run the network on a batch: ms for 1000 frames by XLA, by TensorFlow's graph, and eagerly."""
-    import tensorflow
-
-    tensorflow.get_logger().setLevel("ERROR")  # no warnings that it compiles several times
-    model = load_model(str(PRETRAINED))
-    renderer, settings, actions = VoiceRenderer(model), model.settings, {}
-    for rows in (64, 16, 8):
-        pitches = np.linspace(model.low, model.high, rows).astype(int)
-        voices = Voices(pitches.astype(np.int64), np.full(rows, 100), np.full(rows, SAMPLE_RATE))
-        starts = np.tile(3000 + settings.spectral.frame_step * np.arange(16), (rows, 1))
-        inputs = voice_inputs(voices, starts, renderer.table, settings, model.heard)
-        inputs = {name: tensorflow.constant(value) for name, value in inputs.items()}
-
-        def forward(inputs: dict):
-            return predict_spectra(model.network, inputs, settings, model.output_scale)
-
-        ways = {"XLA": tensorflow.function(forward, jit_compile=True), "graph": tensorflow.function(forward)}
-        for name, way in (ways | ({"eager": forward} if rows == 64 else {})).items():
-            actions[name, rows] = lambda way=way, inputs=inputs: way(inputs).numpy()
-    return {
-        f"{name}, {rows} rows of 16 frames": 1e6 * seconds / (16 * rows)
-        for (name, rows), seconds in in_turns(actions, 7).items()
-    }

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -178,44 +177,33 @@ def profile(rounds: int = 8) -> dict[str, float]:
     model, dataset = prepare(small_pair(), settings)
     batch, power, spectral = on_device(dataset.batch(0)), settings.training.power, settings.spectral
     x, weights, optimizer = batch.inputs, model.network.trainable_variables, model.optimizer
-    outputs = model.network([x[name] for name in ("features", "attack", "pitch")])
-    gains, mask, off, damping = (tensorflow.constant(part) for part in outputs)
-    gradients = [tensorflow.ones_like(weight) for weight in weights]
-    spectra = tensorflow.constant(batch.target)
-
-    def tone(gains):
-        return forward.tone_spectra(denormalize_pairs(gains, power), damping, x, spectral)
-
-    def impulse(mask):
-        return forward.impulse_spectra(mask, off, x, settings)
-
-    def loss(spectra):
-        return normalize_pairs(spectra, power, forward.MODES_FLOOR) - normalize_pairs(batch.target, power)
+    heard = [x[name] for name in ("features", "attack", "pitch")]
+    gains, mask, off, damping = (tensorflow.constant(part) for part in model.network(heard))
+    gradients, target = [tensorflow.ones_like(weight) for weight in weights], tensorflow.constant(batch.target)
 
     def with_gradients(function: Callable, *of) -> Callable:
         def compute():
             with tensorflow.GradientTape() as tape:
                 tape.watch([x for x in of if isinstance(x, tensorflow.Tensor)])  # variables are watched anyway
-                total = tensorflow.add_n([tensorflow.reduce_sum(ops.square(y)) for y in _listed(function(*of))])
+                total = tensorflow.add_n([tensorflow.reduce_sum(ops.square(y)) for y in function(*of)])
             return [tensorflow.convert_to_tensor(g) for g in tape.gradient(total, of) if g is not None]
 
         return tensorflow.function(compute, jit_compile=True)
 
-    network = partial(model.network, [x[name] for name in ("features", "attack", "pitch")])
     parts = {
-        "network": with_gradients(lambda *_: network(), *(weight.value for weight in weights)),
-        "tone of modes": with_gradients(tone, gains),
-        "impulse": with_gradients(impulse, mask),
-        "normalization and loss": with_gradients(loss, spectra),
+        "network": with_gradients(lambda *_: model.network(heard), *(weight.value for weight in weights)),
+        "tone of modes": with_gradients(
+            lambda g: [forward.tone_spectra(denormalize_pairs(g, power), damping, x, spectral)], gains
+        ),
+        "impulse": with_gradients(lambda m: [forward.impulse_spectra(m, off, x, settings)], mask),
+        "normalization and loss": with_gradients(
+            lambda y: [normalize_pairs(y, power, model.floor) - normalize_pairs(batch.target, power)], target
+        ),
         "Adam": tensorflow.function(lambda: optimizer.apply(gradients, weights), jit_compile=True),
         "whole step": lambda: float(model.step(batch)),
         "making a batch": lambda: dataset.batch(1),
     }
     return in_turns(parts, rounds)
-
-
-def _listed(value) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def network_work(model: keras.Model, architecture: str, settings: Settings) -> tuple[float, float]:

@@ -29,7 +29,7 @@ PARTS: dict[str, tuple[str, str, tuple]] = {
     **{f"streaming_{oversampling}": ("bench_training", "streaming", (oversampling,)) for oversampling in (1, 8)},
     **{f"speed_{score}": ("bench_synthesis", "speed", (score,)) for score in ("performance", "bwv846_prelude")},
     **{f"memory_{seconds}": ("bench_synthesis", "memory", (seconds,)) for seconds in (300, 3600)},
-    **{name: ("bench_synthesis", name, ()) for name in ("cost", "one_note", "cold_start", "tried")},
+    **{name: ("bench_synthesis", name, ()) for name in ("cost", "one_note", "cold_start")},
 }
 
 
@@ -91,8 +91,6 @@ def table(result: dict) -> str:
     for needed, text, template, aim in _ROWS:
         with contextlib.suppress(KeyError):
             rows.append([text, template.format(*(parts[name] for name in needed.split())), aim])
-    tried = parts.get("tried", {})
-    rows += [[f"forward pass: {way}", f"{ms:.1f} ms for 1000 frames", ""] for way, ms in tried.items()]
     return markdown_table(("", "measured", "aim"), rows)
 
 

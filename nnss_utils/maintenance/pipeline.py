@@ -13,7 +13,7 @@ from pathlib import Path
 import papermill
 
 from nnss_utils.errors import InputError, exit_with
-from nnss_utils.evaluation.report import piece_name, print_report, result_file
+from nnss_utils.evaluation.tables import piece_name, print_report, result_file
 from nnss_utils.paths import PRETRAINED, RENDERS, RESULTS, ROOT, RUNS, read_json, relative, run_file, write_json
 from nnss_utils.scores import SCORES, read_notes
 

@@ -42,7 +42,7 @@ class Spread(NamedTuple):
 SPREADS = (
     Spread(r"(?<!low_)(?<!high_)(?<!_)seconds$|_s$|_ms$|minutes", relative=9e9),
     Spread(r"/(step|piped|making|warm_up|start_up|total|keras|ours)$|synthesis_seconds|times_real_time", relative=9e9),
-    Spread(r"gflops$|kffts|stages|cost/|/speed_|/profile/|tried", relative=9e9),
+    Spread(r"gflops$|kffts|stages|cost/|/speed_|/profile/", relative=9e9),
     Spread(r"share$|ratio$(?<!attack_ratio)|_mb$", relative=0.25),
     Spread(r"difference$", absolute=1e-5),
     Spread(r"bandwidth_hz|limit_hz", relative=0.27),  # a third of an octave

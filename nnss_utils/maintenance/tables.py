@@ -24,17 +24,12 @@ def results_table(model: dict) -> str:
     return "\n\n".join([sentence, *tables])
 
 
-def speed_table(result: dict) -> str:
-    """Return what `make bench` measured as Markdown, without the alternatives that were tried."""
-    return benchmarks.table(result | {"parts": {name: p for name, p in result["parts"].items() if name != "tried"}})
-
-
 # name -> (what reads its committed JSON, what shows JSON as a table)
 TABLES: dict[str, tuple[Callable[[], dict], Callable[[dict], str]]] = {
     "results": (lambda: committed_measures()[PRETRAINED.stem], results_table),
     "models": (committed_measures, worst_table),
     "claims": (lambda: read_json(CLAIMS), lambda content: claims_table(content["claims"], short=True)),
-    "speed": (lambda: read_json(SPEED), speed_table),
+    "speed": (lambda: read_json(SPEED), benchmarks.table),
 }
 
 

@@ -57,11 +57,11 @@ def two_sines(notes: Iterable[Note], samples: int, first: int = 0, *, velocity: 
         start, held = samples_of(note)
         t = np.arange(max(0, min(held, first + samples - start)), dtype=np.float64)
         sines = np.sin(np.pi * t * note.pitch / (127 * 1.5)) + np.sin(np.pi * t * (1 - t / (5.0 * SAMPLE_RATE)))
-        _add(out, start - first, sines * (note.velocity / 127 if velocity else 1.0))
+        add_part(out, start - first, sines * (note.velocity / 127 if velocity else 1.0))
     return np.minimum(out, 1.0)[None]
 
 
-def _add(out: np.ndarray, first: int, voice: np.ndarray) -> None:
+def add_part(out: np.ndarray, first: int, voice: np.ndarray) -> None:
     """Add the part of a voice, which begins at sample `first`, that lies in `out`."""
     begin, end = max(0, -first), min(len(voice), len(out) - first)
     if begin < end:
@@ -71,14 +71,13 @@ def _add(out: np.ndarray, first: int, voice: np.ndarray) -> None:
 def harmonic_tone(frequencies: np.ndarray, samples: int) -> np.ndarray:
     """Return sum_h h^(-1/2) sin(2 pi f_h t), float32 (samples,): every partial with phase 0 at the start. A block of
     samples is its first sample's phasors times a common block of phasors (angle addition), so one matrix product makes
-    the whole; phases are exact in float64, amplitudes to 1e-6."""
+    the whole, in float64: the order in which float32 is added would show."""
     omega = 2 * np.pi * np.asarray(frequencies, np.float64) / SAMPLE_RATE
     amplitudes = 1 / np.sqrt(np.arange(1, len(omega) + 1))
     outer = np.arange(-(-samples // _BLOCK))[:, None] * _BLOCK * omega
     inner = omega[:, None] * np.arange(_BLOCK)
-    left = np.concatenate([np.sin(outer) * amplitudes, np.cos(outer) * amplitudes], axis=1).astype(np.float32)
-    right = np.concatenate([np.cos(inner), np.sin(inner)]).astype(np.float32)
-    return (left @ right).ravel()[:samples]
+    left = np.concatenate([np.sin(outer) * amplitudes, np.cos(outer) * amplitudes], axis=1)
+    return (left @ np.concatenate([np.cos(inner), np.sin(inner)])).astype(np.float32).ravel()[:samples]
 
 
 @lru_cache(maxsize=16)
@@ -157,10 +156,10 @@ def inharmonic(
     for note in notes:
         start, held = samples_of(note)
         gain = note.velocity / 127 if codification.velocity else 1.0
-        _add(out[0], start - first, np.float32(gain) * table.voice(note))
+        add_part(out[0], start - first, np.float32(gain) * table.voice(note))
         if codification.impulse != "none":
-            _add(out[1], start - first, np.float32([gain]))
-            _add(out[1], start + held - first, np.float32([gain * NOTE_OFF_AMPLITUDE]))
+            add_part(out[1], start - first, np.float32([gain]))
+            add_part(out[1], start + held - first, np.float32([gain * NOTE_OFF_AMPLITUDE]))
     return out
 
 

@@ -24,12 +24,11 @@ MODES_FLOOR = 1e-7  # -140 dB, for modes and impulse of one voice: a soft sound'
 
 def predict(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
     """Return a network's normalized prediction (voices or examples, frames, bins, 2), pairs."""
+    power = settings.training.power
     if settings.network.modes:
-        return normalize_pairs(
-            predict_modes(network, inputs, settings, output_scale), settings.training.power, MODES_FLOOR
-        )
+        return normalize_pairs(predict_modes(network, inputs, settings, output_scale), power, MODES_FLOOR)
     predict_any = predict_voices if settings.network.per_voice else predict_mix
-    return predict_any(network, inputs, settings.training.power, output_scale)
+    return predict_any(network, inputs, power, output_scale)
 
 
 def predict_spectra(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):

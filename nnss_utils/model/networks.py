@@ -154,14 +154,11 @@ def mask_keyed(layers: int, units: int, bins: int) -> keras.Model:
     x = nn.Concatenate()([rest, nn.Embedding(PITCHES, KEY_SIZE, name="key")(pitch)])
     for _ in range(layers):
         x = nn.Dense(GATE_UNITS, activation="gelu")(x)
-    gate = nn.Dense(2 * units, bias_initializer="ones", name="gate")(nn.Concatenate()([rest, x]))
-    own = ops.matmul(on, _table("own_curves", key, times, 2 * units))
-    curves = nn.Multiply()([nn.Add()([nn.Dense(2 * units, name="curves")(on), own]), gate])
+    curves = _curves("", on, nn.Concatenate()([rest, x]), key, 2 * units)
     split, tones = round(SPLIT * bins), max(1, round(TONE_SHARE * units))
     masks = []
     for name, first, last in (("tone", 0, tones), ("impulse", tones, units)):
-        common = _table(f"common_{name}", ops.zeros_like(key), last - first, 2 * bins, rows=1)
-        weights = nn.Add()([common, _table(f"own_{name}", key, last - first, 2 * bins)])
+        weights = _weights(name, key, last - first, 2 * bins)
         below = ops.matmul(curves[..., first:last], weights[..., : 2 * split])
         above = ops.matmul(curves[..., units + first : units + last], weights[..., 2 * split :])
         masks.append(nn.Reshape((-1, bins, 2))(nn.Concatenate()([below, above])))
@@ -194,13 +191,8 @@ def modal(layers: int, units: int, bins: int) -> keras.Model:
     gains = nn.Multiply()([nn.Reshape((-1, MODES, 2))(own), ops.expand_dims(gate, -1)])
     masks, fine = [], nn.Concatenate()([on, attack])
     for name, curves, width in impulse_bands(units, bins):
-        time = on if name == "low" else fine
-        own = ops.matmul(time, _table(f"own_curves_{name}", key, time.shape[-1], curves))
-        gate = nn.Dense(curves, bias_initializer="ones", name=f"gate_{name}")(x)
-        curve = nn.Multiply()([nn.Add()([nn.Dense(curves, name=f"curves_{name}")(time), own]), gate])
-        common = _table(f"common_{name}", ops.zeros_like(key), curves, width, rows=1, spread=GAIN_SPREAD)
-        weights = nn.Add()([common, _table(f"own_{name}", key, curves, width)])
-        masks.append(ops.matmul(curve, weights))
+        curve = _curves(f"_{name}", on if name == "low" else fine, x, key, curves)
+        masks.append(ops.matmul(curve, _weights(name, key, curves, width, GAIN_SPREAD)))
     mask = nn.Reshape((-1, bins, 2))(nn.Concatenate()(masks))
     off = nn.Dense(1, kernel_initializer="zeros", name="off")(x)  # how much of the impulse at note-off, none at first
     damping = DAMPING * ops.exp(_table("own_damping", key, 1, 1))
@@ -212,6 +204,19 @@ def impulse_bands(units: int, bins: int) -> list[tuple[str, int, int]]:
     edges = [0, round(SPLIT * bins), round(TOP * bins), bins]
     widths = zip(CURVES.items(), pairwise(edges), strict=True)
     return [(name, max(1, round(share * units)), 2 * (last - first)) for (name, share), (first, last) in widths]
+
+
+def _curves(name: str, time, gates, key, count: int):
+    """Return `count` curves: a linear layer of `time`, shared and the key's own, times a linear layer of `gates`."""
+    own = ops.matmul(time, _table(f"own_curves{name}", key, time.shape[-1], count))
+    gate = nn.Dense(count, bias_initializer="ones", name=f"gate{name}")(gates)
+    return nn.Multiply()([nn.Add()([nn.Dense(count, name=f"curves{name}")(time), own]), gate])
+
+
+def _weights(name: str, key, height: int, width: int, spread: float = 0.0):
+    """Return a key's matrix (voices, height, width): what all keys share, `spread` at first, and its own."""
+    common = _table(f"common_{name}", ops.zeros_like(key), height, width, rows=1, spread=spread)
+    return nn.Add()([common, _table(f"own_{name}", key, height, width)])
 
 
 def _table(name: str, row, height: int, width: int, rows: int = PITCHES, spread: float = 0.0):

@@ -4,7 +4,7 @@ the counterpart of a NumPy one in dsp: normalization.normalize, .denormalize and
 import numpy as np
 
 from nnss_utils.dsp.normalization import FLOOR, LOG_FLOOR, LOG_LOUDEST, LOG_RANGE, LOGARITHM, LOUDEST
-from nnss_utils.dsp.stft import Spectral, overlap_energy, window_samples
+from nnss_utils.dsp.stft import Spectral, overlap_energy, samples_of_frames, window_samples
 from nnss_utils.model.backend import ops
 
 
@@ -68,17 +68,16 @@ def outer_product(coarse, fine, bins: int):
 def istft_pairs(pairs, spectral: Spectral, start=None):
     """Return the sounds (examples, samples) of scaled spectra (examples, frames, bins, 2), differentiable. As
     stft.istft without padding, at the oversampled rate. start: first samples (examples,) of heterodyned spectra."""
-    length, step, frames = spectral.frame_length, spectral.frame_step, pairs.shape[1]
+    length, frames = spectral.frame_length, pairs.shape[1]
     if start is not None:
-        at = ops.expand_dims(start, -1) + step * np.arange(frames, dtype=np.int32)
+        at = ops.expand_dims(start, -1) + spectral.frame_step * np.arange(frames, dtype=np.int32)
         turns = ops.mod(ops.expand_dims(at % length, -1) * np.arange(spectral.bins, dtype=np.int32), length)
         angle = ops.cast(turns, "float32") * (2 * np.pi / length)
         pairs = complex_product(pairs, ops.stack([ops.cos(angle), ops.sin(angle)], axis=-1))
-    parts = ops.reshape(windowed_frames(pairs, spectral), (-1, frames * length))
-    position = (step * np.arange(frames)[:, None] + np.arange(length)).ravel().astype(np.int32)
-    weight = np.bincount(position, np.tile(window_samples(spectral).astype(np.float64) ** 2, frames))
-    sounds = ops.segment_sum(ops.transpose(parts), position, num_segments=len(weight))
-    return ops.transpose(sounds) / np.maximum(weight, 0.01 * weight.max()).astype(np.float32)
+    weights = ops.tile(np.square(window_samples(spectral))[None, None], (1, frames, 1))
+    added = (overlap_add_frames(x, spectral) for x in (windowed_frames(pairs, spectral), weights))
+    sounds, weight = (x[:, : samples_of_frames(frames, spectral)] for x in added)
+    return sounds / ops.maximum(weight, 0.01 * ops.max(weight))
 
 
 def windowed_frames(pairs, spectral: Spectral):

@@ -1,4 +1,4 @@
-"""Inference: batches of tiles of frames to denormalized spectra, compiled once for each shape."""
+"""Inference: batches of tiles of frames to denormalized spectra or to sound, compiled once for each shape."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,8 +27,7 @@ class Tiling:
     @classmethod
     def of(cls, model: TrainedModel) -> "Tiling":
         """Return the tiling that suits a model's network."""
-        o = model.settings.spectral.oversampling  # tiles start on samples of the plain rate
-        frames = model.settings.training.frames
+        o, frames = model.settings.spectral.oversampling, model.settings.training.frames  # a tile: whole plain samples
         if not model.settings.network.sequences:
             core, rows = (8, (24, 4)) if model.settings.network.modes else (16, (32, 8))
             return cls(-(-core // o) * o, 0, rows)
@@ -76,14 +75,16 @@ def _predict(model: TrainedModel, inputs: dict[str, np.ndarray], *, sound: bool)
 
     if padding:
         inputs = {name: value if name in SHARED else padded(value) for name, value in inputs.items()}
-    compiled = _compiled(model.network, model.settings, model.output_scale, tiling, sound)
+    compiled = _compiled(model.network, model.settings, model.output_scale, tiling, sound, count + padding)
     return ops.convert_to_numpy(compiled({name: ops.convert_to_tensor(x) for name, x in inputs.items()}))[:count]
 
 
-@lru_cache(maxsize=4)
-def _compiled(network: keras.Model, settings: Settings, output_scale: float, tiling: Tiling, sound: bool) -> Callable:
-    """Return the function from a batch's inputs to denormalized pairs without the context, or to their sound, compiled
-    where the backend can."""
+@lru_cache(maxsize=8)
+def _compiled(
+    network: keras.Model, settings: Settings, output_scale: float, tiling: Tiling, sound: bool, rows: int
+) -> Callable:
+    """Return the function from the inputs of `rows` tiles to denormalized pairs without the context, or to their sound,
+    compiled where the backend can. TensorFlow warns of a function that it compiles for many shapes."""
 
     def predict(inputs):
         function = forward.predict_frames if sound else forward.predict_spectra
@@ -104,9 +105,9 @@ def _compiled(network: keras.Model, settings: Settings, output_scale: float, til
 class OverlapBuffer:
     """Adds pieces of sound that overlap, and gives the samples that are complete, one stretch after the other."""
 
-    def __init__(self, start: int = 0) -> None:
-        """Begin at sample `start`; what pieces have before it is left out."""
-        self.at = start
+    def __init__(self) -> None:
+        """Begin at sample 0; what pieces have before it is left out."""
+        self.at = 0
         self._pending = np.zeros(0, np.float32)
 
     def add(self, first: int, piece: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import frame_count, padding
 from nnss_utils.instruments.base import velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
+from nnss_utils.model.codification import add_part
 from nnss_utils.model.inputs import Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.synthesis.inference import Tiling, predict_sounds
@@ -25,7 +26,7 @@ TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 12_000_000  # of whole voices in memory
 BEGINNING_BYTES = 48_000_000  # of the beginnings of held keys in memory: 3 s of each of 88 keys
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
-AHEAD_BATCHES = 3  # made at a time: the inputs of one while the network hears the other
+BATCHES = 3  # made at a time, in threads: NumPy makes the inputs of one while the network runs on another
 PIECE = 3  # tiles of frames that make a piece of a beginning
 
 Key = tuple[int, int, int]  # pitch, velocity, samples held: notes with the same key sound the same
@@ -62,7 +63,7 @@ class VoiceRenderer:
         spectral = model.settings.spectral
         overlap, hop = -(-spectral.frame_length // spectral.frame_step), spectral.frame_step // spectral.oversampling
         self.piece = max(1, PIECE * self.tiling.core - overlap + 1) * hop  # samples
-        self.pool = ThreadPoolExecutor(AHEAD_BATCHES)
+        self.pool = ThreadPoolExecutor(BATCHES)
         alike = len(set(model.heard.velocities)) == 1  # of many velocities few notes share a beginning
         self.shared = alike and model.settings.network.modes and spectral.oversampling == 1
         self.before_off = spectral.frame_length // spectral.oversampling  # samples from split to note-off
@@ -184,9 +185,7 @@ class VoiceRenderer:
                 part = parts[v]
                 if at == spans[v][0]:
                     whole = np.zeros(part.end - part.begin, np.float32)
-                first = (at * step - before) // o - part.begin  # a part begins and ends to the sample
-                inside = whole[max(0, first) : max(0, first + len(sound))]
-                inside += sound[max(0, -first) :][: len(inside)]
+                add_part(whole, (at * step - before) // o - part.begin, sound)  # it begins and ends to the sample
                 if at + core >= spans[v][1]:
                     yield whole
 
@@ -196,7 +195,7 @@ def made_ahead(pool: ThreadPoolExecutor, function: Callable, batches: Iterable) 
     waiting: deque[tuple] = deque()
     for batch in batches:
         waiting.append((batch, pool.submit(function, batch)))
-        if len(waiting) > AHEAD_BATCHES:
+        if len(waiting) > BATCHES:
             done, made = waiting.popleft()
             yield done, made.result()
     for done, made in waiting:
