@@ -263,7 +263,7 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "modal": Architecture(modal, True, True, False, 1, 32, 32, 12, 6000, 6e-3, 2, 1024),
+    "modal": Architecture(modal, True, True, False, 1, 32, 32, 12, 8000, 6e-3, 2, 1024),
     "mask_keyed": Architecture(mask_keyed, True, False, False, 1, 30, 88, 12, 3000, 6e-3, 2),
     "mask_dense": Architecture(mask_dense, True, False, False, 3, 512, 1024, 1),
     "mask_blstm": Architecture(mask_blstm, True, False, True, 2, 256, 32, 32),

@@ -65,7 +65,7 @@ class Training:
     batch: int
     frames: int
     steps: int
-    seconds: float = 540.0
+    seconds: float = 900.0
     holdout: float = 0.05
     seed: int = 0
     grid: int = 1
