@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib.metadata
+import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,11 @@ def data_digests(notes: Sequence[Note], audio: np.ndarray) -> dict[str, str]:
         digest.update(np.ascontiguousarray(audio[at : at + 2**22]).data)
         release_pages(audio)
     return {"notes_sha256": hashlib.sha256(repr(tuple(notes)).encode()).hexdigest(), "audio_sha256": digest.hexdigest()}
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def made_with(notes: Sequence[Note], audio: np.ndarray) -> dict:

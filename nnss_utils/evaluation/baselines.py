@@ -1,7 +1,7 @@
 """Simple baselines of a piece (notebook 06_evaluation). Nothing here imports TensorFlow: they are measured in a process
 of their own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -54,19 +54,12 @@ def in_stretches(function: Callable[..., np.ndarray], *sounds: np.ndarray) -> np
     return out
 
 
-def baseline_sounds(target: np.ndarray, codification: np.ndarray, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield name and sound, float32 (samples,), of each baseline of a target and a codification of its energy."""
-    yield "silence", np.zeros_like(target)
-    yield "codification (at the target's energy)", codification
-    yield "true magnitudes, codification's phase", true_magnitude_codification_phase(target, codification)
-    yield "Griffin-Lim on the true magnitudes", griffin_lim(target, seed)
-
-
 def measure_baselines(
     target: np.ndarray, codification: np.ndarray, onsets: np.ndarray, seed: int = 0
 ) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
-    """Return by name all measures of each of `baseline_sounds` and its first half minute. Made in a new process, whose
-    memory ends with it: a kernel that has rendered a long piece is large already. onsets: seconds (notes,)."""
+    """Return by name all measures of each baseline and its first half minute. Made in a new process, whose memory ends
+    with it: a kernel that has rendered a long piece is large already. codification: the sound of the notes, at the
+    target's energy; onsets: seconds (notes,)."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=CACHE) as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
         files = Path(folder, "target.npy"), Path(folder, "codification.npy")
@@ -76,8 +69,15 @@ def measure_baselines(
 
 
 def _measured(target_file: Path, codification_file: Path, onsets: np.ndarray, seed: int) -> tuple[dict, dict]:
-    target, codification = (np.load(file, mmap_mode="r") for file in (target_file, codification_file))
+    target, code = (np.load(file, mmap_mode="r", allow_pickle=False) for file in (target_file, codification_file))
+    baselines = {
+        "silence": np.zeros_like,
+        "codification (at the target's energy)": lambda _: code,
+        "true magnitudes, codification's phase": lambda y: true_magnitude_codification_phase(y, code),
+        "Griffin-Lim on the true magnitudes": lambda y: griffin_lim(y, seed),
+    }
     rows, beginnings = {}, {}
-    for name, sound in baseline_sounds(target, codification, seed):
+    for name, make in baselines.items():
+        sound = make(target)
         rows[name], beginnings[name] = measure(target, sound, onsets), np.array(sound[:STRETCH])
     return rows, beginnings

@@ -1,7 +1,5 @@
 """A piece rendered by a network and by its instrument, and its measures (notebook 06_evaluation)."""
 
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
+from nnss_utils.evaluation.baselines import STRETCH
 from nnss_utils.evaluation.metrics import measure
 from nnss_utils.evaluation.tables import piece_name, result_file
 from nnss_utils.instruments.base import on_grid
@@ -21,11 +20,9 @@ from nnss_utils.midi import Note
 from nnss_utils.model.codification import codify
 from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.paths import RENDERS, relative, write_json
-from nnss_utils.provenance import made_with
+from nnss_utils.provenance import made_with, peak_memory
 from nnss_utils.scores import read_notes
 from nnss_utils.synthesis.render import render
-
-_STRETCH = 30 * SAMPLE_RATE
 
 
 @dataclass(frozen=True)
@@ -63,12 +60,12 @@ def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", ou
     prediction = render(notes, model)
     seconds = time.perf_counter() - started
     written = write_wav(RENDERS / name / "prediction.wav", prediction, output)
-    print(f"{relative(written.path)}: {len(prediction) / SAMPLE_RATE:.1f} s of sound in {seconds:.1f} s")
+    print(f"{relative(written)}: {len(prediction) / SAMPLE_RATE:.1f} s of sound in {seconds:.1f} s")
     if played:
         target = load_instrument(model.instrument).render(notes)
     elif target is None:
         raise InputError(
-            f"{written.path} is ready, but model {model.name!r} learnt from an {model.instrument}, which can't be "
+            f"{written} is ready, but model {model.name!r} learnt from an {model.instrument}, which can't be "
             "played here: to measure it give wav=PATH, the same instrument's recording of this piece"
         )
     samples = max(len(target), len(prediction))
@@ -94,8 +91,8 @@ def at_energy_of(target: np.ndarray, sound: np.ndarray) -> np.ndarray:
 def codify_mix(notes: Sequence[Note], samples: int, model: TrainedModel) -> np.ndarray:
     """Return the sum of the codification's channels, float32 (samples,), made in stretches to save memory."""
     out = np.zeros(samples, np.float32)
-    for first in range(0, samples, _STRETCH):
-        part = out[first : first + _STRETCH]
+    for first in range(0, samples, STRETCH):
+        part = out[first : first + STRETCH]
         part[:] = codify(notes, len(part), model.settings.codification, model.tuning, first).sum(axis=0)
     return out
 
@@ -103,10 +100,9 @@ def codify_mix(notes: Sequence[Note], samples: int, model: TrainedModel) -> np.n
 def evaluate(piece: Piece, model: TrainedModel, baselines: dict[str, dict]) -> dict:
     """Measure a piece, write data/results/evaluation/NAME.json and return its content; baselines: their measures."""
     measures = measure(piece.target, piece.prediction, piece.onsets)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes
     result = {
         **measures, "seconds": len(piece.target) / SAMPLE_RATE,
-        "synthesis_seconds": piece.synthesis_seconds, "peak_memory_mb": peak / 1e6, "model": model.name,
+        "synthesis_seconds": piece.synthesis_seconds, "peak_memory_mb": peak_memory() / 1e6, "model": model.name,
         "parameters": {"count": model.network.count_params(), **model.settings.to_dict()},
         "training": model.training, "references": baselines, **made_with(piece.notes, piece.target),
     }  # fmt: skip

@@ -116,7 +116,10 @@ def bands_table(models: dict[str, dict]) -> str:
     """Return the lowest SNR and the level farthest from 0 over all pieces, by octave and model, as Markdown."""
     heads = [f"{low:g}-{high:g}" for low, high in pairwise(OCTAVES)]
     cells = {
-        name: [_extremes(octave) for octave in zip(*(row["bands"] for row in model["pieces"].values()), strict=True)]
+        name: [
+            f"{min(b['snr_db'] for b in octave):.1f} / {max((b['level_db'] for b in octave), key=abs):+.2f}"
+            for octave in zip(*(row["bands"] for row in model["pieces"].values()), strict=True)
+        ]
         for name, model in models.items()
     }
     return markdown_table(["lowest SNR / farthest level, dB", *heads], ([name, *row] for name, row in cells.items()))
@@ -132,10 +135,6 @@ def notes_tables(model: dict) -> str:
     for number, (low, _) in enumerate(next(iter(durations.values()))["registers"]):
         rows.append([f"octave from {low}", *(f"{r['registers'][number][1]:.1f}" for r in durations.values())])
     return first + "\n\n" + markdown_table(["SNR, dB, of notes held, s", *durations], rows)
-
-
-def _extremes(bands: tuple[dict, ...]) -> str:
-    return f"{min(b['snr_db'] for b in bands):.1f} / {max((b['level_db'] for b in bands), key=abs):+.2f}"
 
 
 def measure_alternatives(piece: Piece, model: TrainedModel, path: str) -> dict[str, dict]:

@@ -52,7 +52,7 @@ def make_pair(notes: Sequence[Note], instrument: Instrument) -> Pair:
 def write_pair(pair: Pair, folder: Path, name: str = "pair") -> tuple[Path, Path]:
     """Write a pair as NAME.mid and NAME.wav (16 bits) into a folder, and return both paths."""
     midi = write_midi(folder / f"{name}.mid", pair.notes)
-    return midi, write_wav(folder / f"{name}.wav", pair.audio).path
+    return midi, write_wav(folder / f"{name}.wav", pair.audio)
 
 
 def load_pair(midi: str | Path, wav: str | Path) -> Pair:

@@ -3,7 +3,6 @@
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -84,39 +83,31 @@ def stored(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
         return np.memmap(file, np.float32, "r").view(np.ndarray)
 
 
-@dataclass(frozen=True)
-class Written:
-    """Result of `write_wav`: path, samples, peak before scaling, and the scale (1: not scaled)."""
-
-    path: Path
-    samples: int
-    peak: float
-    scale: float
-
-
-def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str = "16-bit") -> Written:
-    """Write float32 blocks as a mono WAV, "16-bit" or "float", whole or not at all; a peak above 1 is scaled to 1."""
+def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str = "16-bit") -> Path:
+    """Write float32 blocks as a mono WAV, "16-bit" or "float", whole or not at all, and return the path; a peak above 1
+    is scaled to 1."""
     check_choice("output", output, tuple(SUBTYPES))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
         unscaled = Path(folder) / "float.wav"
-        samples, peak = _write_blocks(unscaled, [blocks] if isinstance(blocks, np.ndarray) else blocks, "FLOAT")
+        peak = _write_blocks(unscaled, [blocks] if isinstance(blocks, np.ndarray) else blocks, "FLOAT")
         scale = 1 / peak if peak > 1 else 1.0
         if scale < 1:
             print(f"{relative(path)}: peak {peak:.2f} is above 1; scaled by {20 * np.log10(scale):.1f} dB")
         with atomic_write(path) as part, soundfile.SoundFile(unscaled) as source:
             parts = source.blocks(10 * SAMPLE_RATE, dtype="float32")
             _write_blocks(part, (block * np.float32(scale) for block in parts), SUBTYPES[output])
-    return Written(path, samples, peak, scale)
+    return path
 
 
-def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str) -> tuple[int, float]:
-    samples, peak = 0, 0.0
+def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str) -> float:
+    """Write blocks as a WAV and return their peak."""
+    peak = 0.0
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
         for block in blocks:
             if not np.all(np.isfinite(block)):
                 raise InputError("the sound has values that are not numbers; train the model again, more slowly")
             file.write(block)
-            samples, peak = samples + len(block), max(peak, float(np.abs(block).max(initial=0)))
-    return samples, peak
+            peak = max(peak, float(np.abs(block).max(initial=0)))
+    return peak

@@ -9,10 +9,11 @@ import numpy as np
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
 from nnss_utils.instruments.soundfont import SoundFont
-from nnss_utils.maintenance.bench_training import in_turns, peak_mb, repeated, timed
+from nnss_utils.maintenance.bench_training import in_turns, repeated, timed
 from nnss_utils.midi import Note
 from nnss_utils.model.model_file import load_model
 from nnss_utils.paths import PRETRAINED
+from nnss_utils.provenance import peak_memory
 from nnss_utils.scores import bwv846_prelude, performance, read_notes
 from nnss_utils.synthesis.render import render, synthesize
 from nnss_utils.synthesis.voice import VoiceRenderer, key_of
@@ -54,7 +55,7 @@ def memory(seconds: int) -> dict:
     started = time.perf_counter()
     lasts = sum(len(block) for block in synthesize(notes, model, progress=False)) / SAMPLE_RATE
     taken = time.perf_counter() - started
-    return {"seconds": seconds, "peak_mb": peak_mb(), "times_real_time": lasts / taken}
+    return {"seconds": seconds, "peak_mb": peak_memory() / 2**20, "times_real_time": lasts / taken}
 
 
 def cost(rounds: int = 3) -> dict:

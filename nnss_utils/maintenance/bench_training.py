@@ -4,7 +4,6 @@ so that a busy machine slows all of it equally; results are medians over rounds.
 
 import math
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from nnss_utils.model.pairs import denormalize_pairs, normalize_pairs
 from nnss_utils.model.recurrent import BidirectionalLSTM
 from nnss_utils.model.settings import Settings, make_settings
 from nnss_utils.paths import CACHE
+from nnss_utils.provenance import peak_memory
 from nnss_utils.scores import scale_sequence
 from nnss_utils.training import train as training
 from nnss_utils.training.dataset import Batch, Dataset
@@ -48,11 +48,6 @@ def timed(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
-
-
-def peak_mb() -> float:
-    """Return the peak memory of this process in MB (of 2**20 bytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def in_turns(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -240,7 +235,7 @@ def length(seconds: int) -> dict:
         model, dataset = prepare(pair, settings)
         start_up = time.perf_counter() - started
     _, *taken = (timed(lambda n=n: train_on(model, dataset, n)) for n in range(40))  # the first one compiles
-    return {"seconds": seconds, "start_up": start_up, "step": float(np.median(taken)), "peak_mb": peak_mb()}
+    return {"seconds": seconds, "start_up": start_up, "step": float(np.median(taken)), "peak_mb": peak_memory() / 2**20}
 
 
 def _write_long_pair(seconds: int, midi: Path, wav: Path) -> None:
@@ -272,5 +267,5 @@ def streaming(oversampling: int) -> dict:
         "frames_s": settings.training.batch * settings.training.frames / seconds,
         "making_share": made / seconds,
         "disk_mb": blocks * 512 / 1e6,
-        "peak_mb": peak_mb(),
+        "peak_mb": peak_memory() / 2**20,
     }

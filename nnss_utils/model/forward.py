@@ -25,15 +25,15 @@ MODES_FLOOR = 1e-7  # -140 dB, for modes and impulse of one voice: a soft sound'
 def predict(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
     """Return a network's normalized prediction (voices or examples, frames, bins, 2), pairs."""
     power = settings.training.power
-    if settings.network.modes:
+    if settings.network.kind.modes:
         return normalize_pairs(predict_modes(network, inputs, settings, output_scale), power, MODES_FLOOR)
-    predict_any = predict_voices if settings.network.per_voice else predict_mix
+    predict_any = predict_voices if settings.network.kind.per_voice else predict_mix
     return predict_any(network, inputs, power, output_scale)
 
 
 def predict_spectra(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
     """Return a network's denormalized prediction (voices or examples, frames, bins, 2), pairs."""
-    if settings.network.modes:
+    if settings.network.kind.modes:
         return predict_modes(network, inputs, settings, output_scale)
     return denormalize_pairs(predict(network, inputs, settings, output_scale), settings.training.power)
 
@@ -56,7 +56,7 @@ def predict_gains(network: keras.Model, inputs: dict, settings: Settings, output
 def predict_frames(network: keras.Model, inputs: dict, settings: Settings, output_scale: float):
     """Return a prediction's windowed frames of sound (voices, frames, frame_length), by the inverse transform. A modal
     network's tone is made as frames, so that neither its transform nor the inverse is needed."""
-    if not settings.network.modes:
+    if not settings.network.kind.modes:
         return windowed_frames(predict_spectra(network, inputs, settings, output_scale), settings.spectral)
     gains, damping, impulse = predict_gains(network, inputs, settings, output_scale)
     tone = mode_frames(gains, damping, inputs, settings.spectral) * window_samples(settings.spectral)
@@ -89,21 +89,11 @@ def impulse_spectra(mask, off, inputs: dict, settings: Settings):
 def predict_voices(network: keras.Model, inputs: dict, power: float | str, output_scale: float):
     """Return a mask network's normalized prediction (voices, frames, bins, 2) from inputs.voice_inputs. Masks multiply
     normalized spectra and are scaled by `output_scale`."""
-    tone, impulse = normalized_channels(inputs, power)
-    mask_tone, mask_impulse = predict_masks(network, tone, inputs)
-    return output_scale * (complex_product(mask_tone, tone) + complex_product(mask_impulse, impulse))
-
-
-def normalized_channels(inputs: dict, power: float | str) -> tuple:
-    """Return the normalized tone and impulse channels, each (voices, frames, bins, 2)."""
     tone = normalize_pairs(inputs["tone"], power)
-    return tone, normalize_pairs(outer_product(inputs["coarse"], inputs["fine"], tone.shape[-2]), power)
-
-
-def predict_masks(network: keras.Model, tone, inputs: dict) -> tuple:
-    """Return the masks of the tone and of the impulse channel, each (voices, frames, bins, 2)."""
+    impulse = normalize_pairs(outer_product(inputs["coarse"], inputs["fine"], tone.shape[-2]), power)
     masks = ops.cast(network([magnitude(tone), inputs["features"], inputs["pitch"]]), "float32")
-    return ops.split(ops.reshape(masks, (*ops.shape(tone)[:-1], 4)), 2, axis=-1)
+    mask_tone, mask_impulse = ops.split(ops.reshape(masks, (*ops.shape(tone)[:-1], 4)), 2, axis=-1)
+    return output_scale * (complex_product(mask_tone, tone) + complex_product(mask_impulse, impulse))
 
 
 def predict_mix(network: keras.Model, inputs: dict, power: float | str, output_scale: float):

@@ -39,9 +39,6 @@ class Voices:
         """Return the voices numbered `rows`."""
         return Voices(self.pitch[rows], self.velocity[rows], self.held[rows])
 
-    def __len__(self) -> int:
-        return len(self.pitch)
-
 
 @dataclass(frozen=True)
 class Heard:
@@ -60,7 +57,7 @@ class Heard:
         seconds = np.zeros(high + 1 - low)
         for note in notes:
             seconds[note.pitch - low] = max(seconds[note.pitch - low], samples_of(note)[1] / SAMPLE_RATE)
-        if not settings.network.modes:
+        if not settings.network.kind.modes:
             seconds[:] = seconds.max() + settings.codification.release_samples / SAMPLE_RATE
         seconds[seconds == 0] = seconds.max()  # a key without a note gets the tables of another
         velocities = [note.velocity for note in notes]
@@ -85,10 +82,12 @@ def voice_inputs(
     (voices, frames, ATTACK.count), "ends", int32 (voices, frames), samples from a frame's start to note-off, and what
     `ModeTable.inputs` returns."""
     spectral, o, held = settings.spectral, settings.spectral.oversampling, voices.held[:, None]
-    power = settings.training.power if settings.network.modes and settings.training.power != LOGARITHM else 1.0
+    power = settings.training.power if settings.network.kind.modes and settings.training.power != LOGARITHM else 1.0
     coarse, fine = map(as_pairs, impulse_factors(starts, held * o, settings, power))
     middle = (starts + spectral.frame_length / 2) / o
-    least = -spectral.frame_length / 2 / o if settings.network.modes else -np.inf  # earlier frames know no note-off
+    least = (
+        -spectral.frame_length / 2 / o if settings.network.kind.modes else -np.inf
+    )  # earlier frames know no note-off
     since_off = np.maximum(middle - held, least)
     longest = heard.longest(voices.pitch)[:, None]
     inputs = {
@@ -97,7 +96,7 @@ def voice_inputs(
         "features": note_features(middle, since_off, heard.velocity(voices.velocity)[:, None], longest),
         "pitch": np.repeat(voices.pitch[:, None].astype(np.int32), starts.shape[1], axis=1),
     }
-    if settings.network.modes:
+    if settings.network.kind.modes:
         inputs |= {"attack": ATTACK(middle / SAMPLE_RATE), "ends": (held * o - starts).astype(np.int32)}
         return inputs | table.inputs(voices.pitch, starts, since_off, middle / SAMPLE_RATE - longest)
 
@@ -109,7 +108,7 @@ def voice_inputs(
 
 def make_table(tuning: Tuning, notes: Sequence[Note], settings: Settings, most: int = 0) -> ToneTable | ModeTable:
     """Return the carriers of the keys that a network hears; the tones of `notes`, if it needs tones."""
-    if settings.network.modes:
+    if settings.network.kind.modes:
         return ModeTable(tuning, settings.codification, settings.spectral)
     return ToneTable(tuning, notes, settings.codification, **({"most": most} if most else {}))
 

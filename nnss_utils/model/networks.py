@@ -222,7 +222,8 @@ def _weights(name: str, key, height: int, width: int, spread: float = 0.0):
 def _table(name: str, row, height: int, width: int, rows: int = PITCHES, spread: float = 0.0):
     """Return for each index in `row` (voices,) its own matrix (voices, height, width), at first zero, or random with a
     standard deviation of `spread`."""
-    table = nn.Embedding(rows, height * width, embeddings_initializer=_spread(spread), name=name)(row)
+    initial = keras.initializers.RandomNormal(stddev=spread) if spread else "zeros"
+    table = nn.Embedding(rows, height * width, embeddings_initializer=initial, name=name)(row)
     return nn.Reshape((height, width))(table)
 
 
@@ -236,10 +237,6 @@ def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) 
         values[missing] = values[nearest]
         weight.assign(values)
     return missing if tables else []
-
-
-def _spread(deviation: float) -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=deviation) if deviation else keras.initializers.Zeros()
 
 
 @dataclass(frozen=True)

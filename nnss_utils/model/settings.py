@@ -11,7 +11,7 @@ from nnss_utils.errors import InputError, check_choice, check_number
 from nnss_utils.model.backend import keras
 from nnss_utils.model.codification import Codification
 from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
-from nnss_utils.model.networks import ARCHITECTURES
+from nnss_utils.model.networks import ARCHITECTURES, Architecture
 from nnss_utils.paths import safe_name
 
 # at 0: the architecture's own
@@ -37,19 +37,9 @@ class Network:
         check_number("units", self.units, 1, 8192, integer=True)
 
     @property
-    def per_voice(self) -> bool:
-        """Whether the network hears one note at a time (mask networks) or the whole sound (direct ones)."""
-        return ARCHITECTURES[self.architecture].per_voice
-
-    @property
-    def modes(self) -> bool:
-        """Whether the network gives gains of modes (a modal one), not a mask of the tone."""
-        return ARCHITECTURES[self.architecture].modes
-
-    @property
-    def sequences(self) -> bool:
-        """Whether the network needs frames in a row, not single ones."""
-        return ARCHITECTURES[self.architecture].sequences
+    def kind(self) -> Architecture:
+        """What the architecture is like: `per_voice`, `modes`, `sequences`."""
+        return ARCHITECTURES[self.architecture]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +91,10 @@ class Settings:
     def __post_init__(self) -> None:
         safe_name(self.name)
         chosen = f"architecture={self.network.architecture!r}"
-        if self.network.per_voice and self.codification.kind == "two_sines":
+        if self.network.kind.per_voice and self.codification.kind == "two_sines":
             lacking = "which codification='two_sines' does not have"
             raise InputError(f"{chosen} masks partials, {lacking}; use 'inharmonic', or architecture='direct_blstm'")
-        if self.network.sequences and self.training.frames < 2:
+        if self.network.kind.sequences and self.training.frames < 2:
             raise InputError(f"{chosen} learns sequences; give frames of 2 or more")
 
     def to_dict(self) -> dict:

@@ -89,7 +89,7 @@ class App:
         self.record_message.value = f"rendering {len(heard)} notes ..."
         controls.check_piece(heard)
         sound = self._sound(heard)
-        wav = write_wav(folder / "played.wav", sound * np.float32(self.gain), "float").path
+        wav = write_wav(folder / "played.wav", sound * np.float32(self.gain), "float")
         with self.recorded.hold_sync():
             self.recorded.show({"what you played": sound})
             kinds = {midi: "audio/midi", wav: "audio/wav"}

@@ -27,7 +27,7 @@ def playable_models() -> dict[str, Settings]:
     for name in model_names():
         with contextlib.suppress(InputError, KeyError, TypeError):  # leave out files that can't be read
             found[name] = Settings.from_dict(read_metadata(find_model(name))["settings"])
-    return {name: settings for name, settings in found.items() if settings.network.per_voice}
+    return {name: settings for name, settings in found.items() if settings.network.kind.per_voice}
 
 
 def power_name(power: float | str) -> str:

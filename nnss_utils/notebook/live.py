@@ -48,9 +48,7 @@ def picture(progress: Progress, sound: np.ndarray | None, target: np.ndarray | N
     sounds = {title: each for title, each in sounds.items() if each is not None}
     figure = Figure(figsize=(4 + 3.8 * len(sounds), 2.9), dpi=80, layout="constrained")
     first, *axes = figure.subplots(1, 1 + len(sounds), squeeze=False)[0]
-    steps, losses = np.reshape(progress.validation, (-1, 2)).T
-    curves = {"train_curve": progress.train_loss, "validation_curve": {"step": steps, "loss": losses}}
-    charts.loss_curves(curves, first)
+    charts.loss_curves(progress.curves(), first)
     first.set_title(f"step {progress.step}, {progress.seconds:.0f} s")
     brightest = plots.brightest_of(sounds.values() if target is None else [target], "log")
     for ax, (title, each) in zip(axes, sounds.items(), strict=True):

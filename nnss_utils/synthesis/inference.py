@@ -28,8 +28,8 @@ class Tiling:
     def of(cls, model: TrainedModel) -> "Tiling":
         """Return the tiling that suits a model's network."""
         o, frames = model.settings.spectral.oversampling, model.settings.training.frames  # a tile: whole plain samples
-        if not model.settings.network.sequences:
-            core, rows = (8, (24, 4)) if model.settings.network.modes else (16, (32, 8))
+        if not model.settings.network.kind.sequences:
+            core, rows = (8, (24, 4)) if model.settings.network.kind.modes else (16, (32, 8))
             return cls(-(-core // o) * o, 0, rows)
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
@@ -68,14 +68,11 @@ def predict_spectra(model: TrainedModel, inputs: dict[str, np.ndarray]) -> np.nd
 def _predict(model: TrainedModel, inputs: dict[str, np.ndarray], *, sound: bool) -> np.ndarray:
     """Return sounds or pairs of a batch, which is padded to a shape that is compiled."""
     tiling, count = Tiling.of(model), len(next(iter(inputs.values())))
-    padding = tiling.padded(count) - count
-
-    def padded(array: np.ndarray) -> np.ndarray:
-        return np.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1))
-
-    if padding:
-        inputs = {name: value if name in SHARED else padded(value) for name, value in inputs.items()}
-    compiled = _compiled(model.network, model.settings, model.output_scale, tiling, sound, count + padding)
+    rows = tiling.padded(count)
+    if rows > count:
+        own = {name: x for name, x in inputs.items() if name not in SHARED}
+        inputs = inputs | {name: np.pad(x, [(0, rows - count)] + [(0, 0)] * (x.ndim - 1)) for name, x in own.items()}
+    compiled = _compiled(model.network, model.settings, model.output_scale, tiling, sound, rows)
     return ops.convert_to_numpy(compiled({name: ops.convert_to_tensor(x) for name, x in inputs.items()}))[:count]
 
 

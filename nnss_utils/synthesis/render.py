@@ -37,7 +37,7 @@ def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = T
     total = max((sum(samples_of(note)) for note in notes), default=0) + model.settings.codification.release_samples
     tile = Tiling.of(model).core * model.settings.spectral.frame_step // model.settings.spectral.oversampling
     block, buffer = max(1, round(BLOCK_SECONDS * SAMPLE_RATE / tile)) * tile, OverlapBuffer()  # whole tiles of frames
-    pieces = _voice_pieces(notes, model) if model.settings.network.per_voice else _mix_pieces(notes, model)
+    pieces = _voice_pieces(notes, model) if model.settings.network.kind.per_voice else _mix_pieces(notes, model)
     with progress_bar(
         total=total, desc="synthesizing", unit_scale=1 / SAMPLE_RATE, disable=not progress, bar_format=BAR
     ) as bar:

@@ -65,7 +65,7 @@ class VoiceRenderer:
         self.piece = max(1, PIECE * self.tiling.core - overlap + 1) * hop  # samples
         self.pool = ThreadPoolExecutor(BATCHES)
         alike = len(set(model.heard.velocities)) == 1  # of many velocities few notes share a beginning
-        self.shared = alike and model.settings.network.modes and spectral.oversampling == 1
+        self.shared = alike and model.settings.network.kind.modes and spectral.oversampling == 1
         self.before_off = spectral.frame_length // spectral.oversampling  # samples from split to note-off
 
     def warm_up(self) -> None:
@@ -164,7 +164,7 @@ class VoiceRenderer:
         """Yield the sound of each part before its gain, in order, float32 (end - begin,)."""
         spectral, tiling = self.model.settings.spectral, self.tiling
         core, o, step, before = tiling.core, spectral.oversampling, spectral.frame_step, padding(spectral)
-        if not self.model.settings.network.modes:
+        if not self.model.settings.network.kind.modes:
             self.table.add((part.pitch, part.held) for part in parts)
         spans = []  # of frames that reach into each part
         for part in parts:

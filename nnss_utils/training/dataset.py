@@ -37,9 +37,9 @@ class Batch:
 
 def make_dataset(notes: Sequence[Note], audio: np.ndarray, settings: Settings, tuning: Tuning | None) -> "Dataset":
     """Return the dataset that suits a network and a pair of notes and audio, float32 (samples,) at 44.1 kHz."""
-    if not settings.network.per_voice:
+    if not settings.network.kind.per_voice:
         return MixSequences(notes, audio, settings, tuning)
-    if not settings.network.sequences:
+    if not settings.network.kind.sequences:
         loose = LooseFrames(notes, audio, settings, tuning)
         if not loose.crowded:
             return loose
@@ -117,7 +117,10 @@ class LooseFrames(Dataset):
         that every part of attack and decay gets its share; 15 % around the note's end; the rest anywhere."""
         size = self.settings.training.batch, self.settings.training.frames
         notes = np.flatnonzero(self.held_out == validation)
-        modal, weight = self.settings.network.modes, self.held[notes] ** 0.25  # a key's own gains need its long notes
+        modal, weight = (
+            self.settings.network.kind.modes,
+            self.held[notes] ** 0.25,
+        )  # a key's own gains need its long notes
         note = rng.choice(notes, size[0], p=weight / weight.sum() if modal else None)
         start, end, width = self.starts[note, None], self.ends[note, None], self.width
         sounded = np.exp(rng.uniform(np.log(SHORTEST_SOUND * SAMPLE_RATE), np.log(width + end - start), size))
@@ -134,7 +137,7 @@ class LooseFrames(Dataset):
 
     def _make(self, note: np.ndarray, first: np.ndarray) -> Batch:
         rows, starts = first.shape, (first - self.starts[note, None]) * self.spectral.oversampling
-        if self.settings.network.modes:
+        if self.settings.network.kind.modes:
             inputs = voice_inputs(self.voices[note], starts, self.table, self.settings, self.heard)
         else:  # frames in a row have one tone
             each = self.voices[np.repeat(note, rows[1])]

@@ -27,7 +27,7 @@ class LossModel(keras.Model):
         voices are added before they are compared."""
         super().__init__()
         self.network, self.settings, self.output_scale = network, settings, output_scale
-        self.floor = SUM_FLOOR if mixed else MODES_FLOOR if settings.network.modes else FLOOR
+        self.floor = SUM_FLOOR if mixed else MODES_FLOOR if settings.network.kind.modes else FLOOR
         optimizer = keras.optimizers.Adam(settings.training.learning_rate, global_clipnorm=1.0)
         if settings.training.precision == "mixed_float16":  # small gradients do not vanish
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -53,7 +53,7 @@ class LossModel(keras.Model):
     def call(self, inputs: dict):
         """Return the normalized prediction (examples, frames, bins, 2) of a batch's inputs."""
         power, arguments = self.settings.training.power, (self.network, inputs, self.settings, self.output_scale)
-        if not self.settings.network.per_voice:
+        if not self.settings.network.kind.per_voice:
             return predict(*arguments)
         gain = ops.reshape(inputs["gain"], (-1, 1, 1, 1))
         if "example" in inputs or power == LOGARITHM:  # a gain is no factor of a normalized logarithm
@@ -70,7 +70,7 @@ def prepare(pair: Pair, settings: Settings) -> tuple[LossModel, Dataset]:
     low, high = pair.pitches
     inharmonic = settings.codification.kind == "inharmonic"
     tuning = estimate_tuning(pair.audio, pair.notes, low, high) if inharmonic else None
-    if settings.network.modes:
+    if settings.network.kind.modes:
         tuning = measure_modes(pair.audio, pair.notes, tuning)
     release_pages(pair.audio)
     dataset = make_dataset(pair.notes, pair.audio, settings, tuning)
