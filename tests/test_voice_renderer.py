@@ -117,6 +117,16 @@ def test_of_many_beginnings_the_first_pieces_stay():
     assert cache.held == sum(sound.nbytes for sound in cache.values())
 
 
+def test_of_many_sounds_the_last_used_stay():
+    cache, sound = SoundCache(4 * 400), np.zeros(100, np.float32)
+    for key in range(4):
+        cache.keep(key, sound)
+    cache.move_to_end(0)
+    cache.keep(4, sound)
+    cache.keep(2, sound)
+    assert list(cache) == [3, 0, 4, 2] and cache.held == sum(sound.nbytes for sound in cache.values())
+
+
 def test_notes_out_of_range_are_refused_and_none_are_none(model):
     with pytest.raises(InputError, match="pitch 80"):
         VoiceRenderer(model).render(Note(0.0, 1.0, 80))

@@ -29,7 +29,7 @@ class Tiling:
         """Return the tiling that suits a model's network."""
         o, frames = model.settings.spectral.oversampling, model.settings.training.frames  # a tile: whole plain samples
         if not model.settings.network.kind.sequences:
-            core, rows = (8, (24, 4)) if model.settings.network.kind.modes else (16, (32, 8))
+            core, rows = (18, (12, 2)) if model.settings.network.kind.modes else (16, (32, 8))
             return cls(-(-core // o) * o, 0, rows)
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
@@ -73,7 +73,7 @@ def _predict(model: TrainedModel, inputs: dict[str, np.ndarray], *, sound: bool)
         own = {name: x for name, x in inputs.items() if name not in SHARED}
         inputs = inputs | {name: np.pad(x, [(0, rows - count)] + [(0, 0)] * (x.ndim - 1)) for name, x in own.items()}
     compiled = _compiled(model.network, model.settings, model.output_scale, tiling, sound, rows)
-    return ops.convert_to_numpy(compiled({name: ops.convert_to_tensor(x) for name, x in inputs.items()}))[:count]
+    return ops.convert_to_numpy(compiled(inputs))[:count]
 
 
 @lru_cache(maxsize=8)
@@ -96,7 +96,7 @@ def _compiled(
         import jax
 
         return jax.jit(predict)
-    return predict
+    return lambda inputs: predict({name: ops.convert_to_tensor(x) for name, x in inputs.items()})
 
 
 class OverlapBuffer:

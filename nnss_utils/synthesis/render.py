@@ -11,6 +11,7 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.demodulation import heterodyne, inverse_heterodyne
 from nnss_utils.dsp.stft import istft, oversample, padding, samples_of_frames, stft, undersample
 from nnss_utils.errors import progress_bar
+from nnss_utils.instruments.base import velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.model.codification import codify
 from nnss_utils.model.model_file import TrainedModel
@@ -58,9 +59,12 @@ def _voice_pieces(notes: Sequence[Note], model: TrainedModel) -> Callable[[int, 
         identical: dict[tuple, list[int]] = {}
         for n in beginning:
             identical.setdefault(key_of(notes[n]), []).append(starts[n])
-        for key, sound in renderer.voices(notes[n] for n in beginning):
+        for key, sounds in renderer.voices(notes[n] for n in beginning):
+            gain = np.float32(velocity_gain(key[1]))
             for start in identical[key]:
-                yield start, sound
+                for sound in sounds:
+                    yield start, sound * gain
+                    start += len(sound)
 
     return pieces
 

@@ -23,11 +23,11 @@ from nnss_utils.synthesis.inference import Tiling, predict_sounds
 FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
 PROBE = Note(0.0, 0.25, 0)  # a short note: its tail shows how long its key sounds after release
 TONES = 2**23  # samples of tones in memory, 34 MB
-CACHE_BYTES = 12_000_000  # of whole voices in memory
+CACHE_BYTES = 12_000_000  # of the ends of voices in memory
 BEGINNING_BYTES = 48_000_000  # of the beginnings of held keys in memory: 3 s of each of 88 keys
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
 BATCHES = 3  # made at a time, in threads: NumPy makes the inputs of one while the network runs on another
-PIECE = 3  # tiles of frames that make a piece of a beginning
+PIECE = 0.4  # s of a piece of a beginning, about: whole tiles of frames
 
 Key = tuple[int, int, int]  # pitch, velocity, samples held: notes with the same key sound the same
 
@@ -57,16 +57,16 @@ class VoiceRenderer:
         self.model, self.tiling = model, Tiling.of(model)
         self.table = make_table(model.tuning, (), model.settings, TONES)
         self.tails: dict[int, int] = {}  # samples that a key sounds after its note
-        self.cached = SoundCache(CACHE_BYTES)  # by Key
+        self.cached = SoundCache(CACHE_BYTES)  # what follows the beginning, by Key
         # pieces, by pitch, velocity, and number of the piece: the first ones, which most notes need, stay longest
         self.beginnings = SoundCache(BEGINNING_BYTES, itemgetter(2))
         spectral = model.settings.spectral
         overlap, hop = -(-spectral.frame_length // spectral.frame_step), spectral.frame_step // spectral.oversampling
-        self.piece = max(1, PIECE * self.tiling.core - overlap + 1) * hop  # samples
+        tiles = math.ceil(PIECE * SAMPLE_RATE / (self.tiling.core * hop))
+        self.piece = max(1, tiles * self.tiling.core - overlap + 1) * hop  # samples
         self.pool = ThreadPoolExecutor(BATCHES)
         alike = len(set(model.heard.velocities)) == 1  # of many velocities few notes share a beginning
         self.shared = alike and model.settings.network.kind.modes and spectral.oversampling == 1
-        self.before_off = spectral.frame_length // spectral.oversampling  # samples from split to note-off
 
     def warm_up(self) -> None:
         """Compile the network and find every key's tail, so that the first note is as quick as the next."""
@@ -75,19 +75,20 @@ class VoiceRenderer:
 
     def render(self, note: Note) -> np.ndarray:
         """Return one note's sound from its start on, float32 (samples,); raises `InputError` if out of range."""
-        return next(self.voices([note]))[1]
+        ((_, pieces),) = self.voices([note])
+        return np.concatenate(pieces) * np.float32(velocity_gain(note.velocity))
 
-    def voices(self, notes: Iterable[Note]) -> Iterator[tuple[Key, np.ndarray]]:
-        """Yield the key and the sound of each distinct note, float32 (samples,) from its start on."""
+    def voices(self, notes: Iterable[Note]) -> Iterator[tuple[Key, list[np.ndarray]]]:
+        """Yield the key and the sound of each distinct note before its `velocity_gain`, from its start on, in float32
+        pieces (samples,) that follow each other: beginnings that many notes share are not copied."""
         notes = list(notes)
         check_range(notes, self.model.low, self.model.high, f"the model {self.model.name}")
         played: dict[Key, list[int]] = {}  # velocities that differ in gain alone
         for pitch, velocity, held in dict.fromkeys(map(key_of, notes)):
             played.setdefault((pitch, self._heard(velocity), held), []).append(velocity)
-        for key, sound in self._unscaled(list(played)):
-            pitch, _, held = key
-            for velocity in played[key]:
-                yield (pitch, velocity, held), sound * np.float32(velocity_gain(velocity))
+        for (pitch, heard, held), pieces in self._unscaled(list(played)):
+            for velocity in played[pitch, heard, held]:
+                yield (pitch, velocity, held), pieces
 
     def sustain(self, pitch: int, velocity: int = 100) -> Iterator[np.ndarray]:
         """Yield the sound of a held key in float32 (samples,) pieces, endlessly, beginning with its note-on. Each piece
@@ -111,44 +112,43 @@ class VoiceRenderer:
         """Return the velocity whose sound, but for its gain, a velocity has."""
         return int(self.model.heard.velocity(velocity))
 
-    def _unscaled(self, keys: list[Key]) -> Iterator[tuple[Key, np.ndarray]]:
-        """Yield the sound of each key before its gain."""
-        for key in [key for key in keys if key in self.cached]:
-            self.cached.move_to_end(key)
-            keys.remove(key)
-            yield key, self.cached[key]
+    def _unscaled(self, keys: list[Key]) -> Iterator[tuple[Key, list[np.ndarray]]]:
+        """Yield the pieces of each key's sound before its gain."""
         self._find_tails({pitch for pitch, _, _ in keys} - set(self.tails))
-        splits = [max(0, held - self.before_off) if self.shared else 0 for _, _, held in keys]
-        pieces = {key: range(-(-split // self.piece)) for key, split in zip(keys, splits, strict=True)}
-        wanted = dict.fromkeys((*key[:2], number) for key, numbers in pieces.items() for number in numbers)
-        missing = self._missing(wanted)
+        splits = {key: self._split(key[2]) for key in keys}
+        numbers = {key: range(-(-split // self.piece)) for key, split in splits.items()}
+        wanted = dict.fromkeys((*key[:2], number) for key in keys for number in numbers[key])
+        missing, ends = self._missing(wanted), {key: self.cached[key] for key in keys if key in self.cached}
         at_hand = {key: self.beginnings[key] for key in wanted if key in self.beginnings}
-        releases = [
-            Part(pitch, velocity, held, split, held + self.tails[pitch])
-            for (pitch, velocity, held), split in zip(keys, splits, strict=True)
-        ]
-        sounds = self._make(missing + releases)
+        new = [Part(*key, splits[key], key[2] + self.tails[key[0]]) for key in keys if key not in ends]
+        sounds = self._make(missing + new)
         for part, sound in zip(missing, islice(sounds, len(missing)), strict=True):
             key = part.pitch, part.velocity, part.begin // self.piece
             at_hand[key] = sound
             self.beginnings.keep(key, sound)
-        for key, split, release in zip(keys, splits, sounds, strict=True):
-            start = [at_hand[*key[:2], number] for number in pieces[key]]
-            if start:
-                start[-1] = start[-1][: split - (len(start) - 1) * self.piece]
-            sound = np.concatenate([*start, release])
-            self.cached.keep(key, sound)
-            yield key, sound
+        for key in keys:
+            pieces = [at_hand[*key[:2], number] for number in numbers[key]]
+            if pieces:
+                pieces[-1] = pieces[-1][: splits[key] - (len(pieces) - 1) * self.piece]
+            end = ends[key] if key in ends else next(sounds)
+            self.cached.keep(key, end)
+            yield key, [*pieces, end]
+
+    def _split(self, held: int) -> int:
+        """Return the sample of a note at which its first frame that reaches note-off begins: before, it is shared."""
+        spectral = self.model.settings.spectral
+        frame = (held + padding(spectral) - spectral.frame_length) // spectral.frame_step + 1
+        return max(0, frame * spectral.frame_step - padding(spectral)) if self.shared else 0
 
     def _missing(self, keys: Iterable[Key]) -> list[Part]:
         """Return the pieces of beginnings (pitch, velocity, number) that are to be made."""
-        parts = []
+        parts, frame_length = [], self.model.settings.spectral.frame_length
         for pitch, velocity, number in keys:
             if (pitch, velocity, number) in self.beginnings:
                 self.beginnings.move_to_end((pitch, velocity, number))
                 continue
             end = (number + 1) * self.piece
-            held = AHEAD * 2 ** max(0, math.ceil(math.log2((end + self.before_off) / AHEAD)))  # tones of few lengths
+            held = AHEAD * 2 ** max(0, math.ceil(math.log2((end + frame_length) / AHEAD)))  # tones of few lengths
             parts.append(Part(pitch, velocity, held, end - self.piece, end))
         return parts
 
@@ -205,7 +205,7 @@ def made_ahead(pool: ThreadPoolExecutor, function: Callable, batches: Iterable) 
 class SoundCache(OrderedDict):
     """Sounds by key, the least recently used first."""
 
-    def __init__(self, most: int, rank: Callable[[tuple], int] = lambda key: 0) -> None:
+    def __init__(self, most: int, rank: Callable[[tuple], int] | None = None) -> None:
         """Hold at most `most` bytes, but always one sound; of the keys of highest rank the first is dropped first."""
         super().__init__()
         self.most, self.rank, self.held = most, rank, 0
@@ -215,4 +215,5 @@ class SoundCache(OrderedDict):
         self.held += sound.nbytes - (self.pop(key).nbytes if key in self else 0)
         self[key] = sound
         while self.held > self.most and len(self) > 1:
-            self.held -= self.pop(max(self, key=self.rank)).nbytes
+            worst = max(self, key=self.rank) if self.rank else next(iter(self))
+            self.held -= self.pop(worst).nbytes
