@@ -165,7 +165,7 @@ def test_nothing_is_heard_beyond_a_stretch_and_its_release():
 def test_a_mix_in_stretches_is_the_mix(monkeypatch):
     notes = [Note(0.0, 0.2, 60), Note(0.1, 0.5, 64)]
     whole = codify(notes, 30_000, Codification(), TUNING).sum(axis=0)
-    monkeypatch.setattr(piece, "_STRETCH", 7000)
+    monkeypatch.setattr(piece, "STRETCH", 7000)
     np.testing.assert_allclose(codify_mix(notes, 30_000, model_with(Codification())), whole, atol=1e-5)
 
 

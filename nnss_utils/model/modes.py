@@ -9,6 +9,7 @@ from nnss_utils.instruments.modes import MODES
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import ops
 from nnss_utils.model.codification import Codification, release_fade
+from nnss_utils.model.pairs import complex_product
 
 BLOCK = 256  # samples of a frame that one product makes
 SHARED = ("samples", "blocks")  # inputs that all voices share
@@ -27,19 +28,19 @@ class ModeTable:
             lowest = np.sort(frequencies)[: min(codification.partials or MODES, MODES)] if codification.tone else []
             row[: len(lowest)] = np.array(lowest) / spectral.rate
         blocks = -(-spectral.frame_length // BLOCK)
-        sines = phasors(self.cycles[..., None] * np.arange(BLOCK))
-        samples = np.concatenate([sines[..., 0], -sines[..., 1]], axis=1)  # (keys, 2 MODES, BLOCK)
-        firsts = phasors(BLOCK * np.arange(blocks)[:, None] * self.cycles[:, None])  # (keys, blocks, MODES, 2)
-        self.shared = {"samples": ops.convert_to_tensor(samples), "blocks": ops.convert_to_tensor(firsts)}
+        middles = phasors((BLOCK * np.arange(blocks)[:, None] + (BLOCK - 1) / 2) * self.cycles[:, None])
+        samples = np.moveaxis(phasors(self.cycles[..., None] * (np.arange(BLOCK // 2) + 0.5)), -1, 1)
+        self.shared = {"samples": ops.convert_to_tensor(samples), "blocks": ops.convert_to_tensor(middles)}
 
     def inputs(
         self, pitch: np.ndarray, starts: np.ndarray, since_off: np.ndarray, unheard: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Return "phasors", pairs (voices, frames, MODES, 2), e^(2 pi j f n) at the starts n of frames; "starts", int32
         (voices, frames); "key", int32 (voices,), the rows of SHARED; and these tables of all keys: "blocks", pairs
-        (keys, blocks, MODES, 2), and "samples", float32 (keys, 2 MODES, BLOCK). pitch: (voices,); starts: samples
-        (voices, frames) since note-on; since_off: samples from note-off to the frame's middle, where the phasors fade
-        as `release_fade`; unheard: seconds beyond the longest note that was heard, where they decay."""
+        (keys, blocks, MODES, 2), from a frame's start to its blocks' middles, and "samples", float32 (keys, 2, MODES,
+        BLOCK / 2), cosines and sines after a middle. pitch: (voices,); starts: samples (voices, frames) since note-on;
+        since_off: samples from note-off to the frame's middle, where the phasors fade as `release_fade`; unheard:
+        seconds beyond the longest note that was heard, where they decay."""
         key = pitch - self.low
         cycles = self.cycles[key]
         released = self.fade[np.clip(since_off, 0, len(self.fade) - 1).astype(np.int64)]
@@ -66,13 +67,13 @@ def typical_decay(pitch: np.ndarray) -> np.ndarray:
 def tone_frames(amplitudes, blocks, samples, starts, spectral: Spectral):
     """Return the windowed frames (voices, frames, frame_length) of sum_m Re(a_m e^(2 pi j f_m n)), silent before
     note-on. amplitudes: pairs (voices, frames, MODES, 2) at the frame's start; the others as `ModeTable.inputs` returns
-    them. A block of samples is its first sample's phasors times a block that all frames of a voice share (angle
-    addition), so that one matrix product makes the whole."""
-    a, b = amplitudes[:, :, None, :, 0], amplitudes[:, :, None, :, 1]
-    c, s = blocks[:, None, ..., 0], blocks[:, None, ..., 1]
-    parts = ops.concatenate([a * c - b * s, a * s + b * c], axis=-1)  # (voices, frames, blocks, 2 modes)
-    _, frames, count, modes = parts.shape
-    sound = ops.matmul(ops.reshape(parts, (-1, frames * count, modes)), samples)
+    them. A block of samples is its middle's phasors times cosines and sines that all frames of a voice share (angle
+    addition), in a matrix product. Before the middle, cosines are the same as after it and sines the opposite."""
+    parts = complex_product(amplitudes[:, :, None], blocks[:, None])
+    _, frames, count, modes, _ = parts.shape
+    parts = ops.reshape(parts, (-1, frames * count, modes, 2))
+    even, odd = (ops.matmul(parts[..., number], samples[:, number]) for number in (0, 1))
+    sound = ops.concatenate([ops.flip(even + odd, axis=-1), even - odd], axis=-1)
     sound = ops.reshape(sound, (-1, frames, count * BLOCK))[..., : spectral.frame_length]
     heard = ops.expand_dims(starts, -1) + np.arange(spectral.frame_length, dtype=np.int32) >= 0
     return sound * (ops.cast(heard, "float32") * window_samples(spectral))

@@ -10,7 +10,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -22,7 +21,7 @@ from nnss_utils.paths import atomic_write
 # Okabe and Ito (2008): colour-blind readers can distinguish them
 COLOURS = {"target": "#0072b2", "prediction": "#d55e00", "codification": "#009e73", "Griffin-Lim": "#cc79a7",
            "true magnitudes": "#e69f00", "silence": "#000000", "reference": "#7f7f7f"}  # fmt: skip
-LEVELS = "magma"
+LEVELS, SHADES = "magma", 24  # few shades: notebooks stay small
 KEYS = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
 COLUMNS, ROWS = 320, 128  # of a spectrogram's picture: notebooks stay small
 
@@ -77,15 +76,10 @@ def spectrogram(
     edges = log_edges() if log else np.linspace(0, SAMPLE_RATE / 2, len(S) + 1)
     times = np.linspace(0, len(sound) / SAMPLE_RATE, S.shape[1] + 1)
     draw = ax.pcolormesh if log else ax.pcolorfast  # an image: faster, on linear scales only
-    draw(times, edges, S, cmap=shades(), vmin=0 if log else None, vmax=brightest)
+    draw(times, edges, S, cmap=plt.get_cmap(LEVELS, SHADES), vmin=0 if log else None, vmax=brightest)
     ax.set(yscale=scale, xlabel="time, s", ylabel="Hz", title=title, ylim=edges[[0, -1]])
     hertz(ax.yaxis, LOG_TICKS if log else range(0, 22_000, 5000))
     return figure, ax
-
-
-def shades() -> Colormap:
-    """Return the colours of levels: few, so that notebooks stay small."""
-    return plt.get_cmap(LEVELS, 24)
 
 
 LOG_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
@@ -137,7 +131,9 @@ def spectrogram_grid(pictures: dict[str, np.ndarray], seconds: float) -> tuple[F
     for ax, (name, S) in zip(np.ravel(axes), pictures.items(), strict=False):
         S = _loudest(_loudest(S, max(1, len(S) // 160)).T, max(1, S.shape[1] // ROWS))
         extent = (0, seconds, 0, SAMPLE_RATE / 2)
-        ax.imshow(S, origin="lower", aspect="auto", cmap=shades(), extent=extent, interpolation="nearest")
+        ax.imshow(
+            S, origin="lower", aspect="auto", cmap=plt.get_cmap(LEVELS, SHADES), extent=extent, interpolation="nearest"
+        )
         ax.set_title(name, fontsize=10)
     for ax in axes[:, 0]:
         ax.set_ylabel("Hz")

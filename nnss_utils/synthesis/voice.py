@@ -26,7 +26,7 @@ TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 12_000_000  # of the ends of voices in memory
 BEGINNING_BYTES = 48_000_000  # of the beginnings of held keys in memory: 3 s of each of 88 keys
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
-BATCHES = 3  # made at a time, in threads: NumPy makes the inputs of one while the network runs on another
+BATCHES = 2  # made at a time, in threads: NumPy makes the inputs of one while the network runs on another
 PIECE = 0.4  # s of a piece of a beginning, about: whole tiles of frames
 
 Key = tuple[int, int, int]  # pitch, velocity, samples held: notes with the same key sound the same

@@ -97,10 +97,7 @@ def precision(policy: str) -> Iterator[None]:
 
 def normalized_rms(target: np.ndarray, power: float | str) -> float:
     """Return the root mean square of normalized spectra given as pairs; raises `InputError` for silence."""
-    if power == LOGARITHM:
-        rms = float(np.sqrt(np.mean(np.abs(normalize(as_complex(target), power)) ** 2) / 2))
-    else:
-        rms = float(np.sqrt(np.mean(np.sum(np.square(target), axis=-1) ** power) / 2))
+    rms = float(np.sqrt(np.mean(np.abs(normalize(as_complex(target), power)) ** 2) / 2))
     if rms == 0:
         raise InputError("the pair is silent where its notes are; give a WAV that sounds with its MIDI file")
     return rms
