@@ -1,4 +1,4 @@
-"""`make bench`: training and synthesis against hardware limits, in under ten minutes (notebook 11_speed). Every part
+"""`make bench`: training and synthesis against hardware limits, in some ten minutes (notebook 11_speed). Every part
 runs in its own process, one after the other; `python -m nnss_utils.maintenance.benchmarks PART ...` measures only the
 named parts again. Results: data/results/benchmark.json and img/benchmark.png."""
 
