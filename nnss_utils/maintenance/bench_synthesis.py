@@ -58,7 +58,7 @@ def memory(seconds: int) -> dict:
     return {"seconds": seconds, "peak_mb": peak_memory() / 2**20, "times_real_time": lasts / taken}
 
 
-def cost(rounds: int = 3) -> dict:
+def cost(rounds: int = 2) -> dict:
     """Measure seconds of work for a second of sound against polyphony (all notes different), and for each length."""
     model = load_model(str(PRETRAINED))
     pitches = np.linspace(model.low, model.high, max(POLYPHONY)).round().astype(int)

@@ -1,4 +1,4 @@
-"""The cost of training beside the hardware's limits (notebook 11_speed, `make bench`). Each part runs in its own
+"""The cost of training beside the hardware's limits (notebook 11_speed, `make bench`). Each part runs in a
 process (benchmarks.py) and returns numbers that JSON can hold. A round measures everything once, one after the other,
 so that a busy machine slows all of it equally; results are medians over rounds."""
 
@@ -36,7 +36,7 @@ from nnss_utils.training.dataset import Batch, Dataset
 from nnss_utils.training.loss_model import LossModel, prepare
 from nnss_utils.training.prefetch import WORKERS, batches_ahead, on_device
 
-MATRIX, PRODUCTS = 2048, 6  # rows and columns of the products that are the ceiling, and their number
+MATRIX, PRODUCTS = 2048, 4  # rows and columns of the products that are the ceiling, and their number
 COPIED = 2**26  # bytes
 FRAMES = 1024  # real FFTs of 2048 samples at a time
 BINS = 2048  # inputs and outputs of the double LSTM: 1024 bins, real and imaginary
@@ -108,7 +108,7 @@ def keras_lstm(units: int) -> nn.Layer:
     return nn.Bidirectional(nn.LSTM(units, return_sequences=True))
 
 
-def lstm(units: int, frames: int, rounds: int = 5) -> dict:
+def lstm(units: int, frames: int, rounds: int = 3) -> dict:
     """Measure training of the double LSTM beside Keras' own with the same weights, and their largest differences."""
     ours, theirs = models = [lstm_model(layer, units, frames) for layer in (BidirectionalLSTM, keras_lstm)]
     ours.set_weights(theirs.get_weights())
@@ -136,7 +136,7 @@ def small_pair() -> Pair:
     return make_pair(scale_sequence(repetitions=1, sustained=0), Steinway())
 
 
-def network(architecture: str, rounds: int = 8, steps: int = 12) -> dict:
+def network(architecture: str, rounds: int = 4, steps: int = 12) -> dict:
     """Measure a step of an architecture as the project trains it, and the time that making its batches adds."""
     settings = make_settings(architecture=architecture)
     model, dataset = prepare(small_pair(), settings)
@@ -163,7 +163,7 @@ def network(architecture: str, rounds: int = 8, steps: int = 12) -> dict:
     return result | {"frames_s": frames / result["piped"], "moved_mb": moved / 1e6}
 
 
-def profile(rounds: int = 8) -> dict[str, float]:
+def profile(rounds: int = 5) -> dict[str, float]:
     """Measure the parts of the default network's training step, each compiled on its own, forward and gradients, in
     seconds: their sum exceeds the step, which shares what they have in common."""
     import tensorflow
@@ -234,7 +234,7 @@ def length(seconds: int) -> dict:
         training.fingerprint(settings, pair)
         model, dataset = prepare(pair, settings)
         start_up = time.perf_counter() - started
-    _, *taken = (timed(lambda n=n: train_on(model, dataset, n)) for n in range(40))  # the first one compiles
+    _, *taken = (timed(lambda n=n: train_on(model, dataset, n)) for n in range(20))  # the first one compiles
     return {"seconds": seconds, "start_up": start_up, "step": float(np.median(taken)), "peak_mb": peak_memory() / 2**20}
 
 

@@ -1,6 +1,6 @@
-"""`make bench`: training and synthesis against hardware limits, in some ten minutes (notebook 11_speed). Every part
-runs in its own process, one after the other; `python -m nnss_utils.maintenance.benchmarks PART ...` measures only the
-named parts again. Results: data/results/benchmark.json and img/benchmark.png."""
+"""`make bench`: training and synthesis against hardware limits, in under ten minutes (notebook 11_speed). Parts that
+measure memory or a start have a process of their own. `python -m nnss_utils.maintenance.benchmarks PART ...` measures
+only the named parts again. Results: data/results/benchmark.json and img/benchmark.png."""
 
 import contextlib
 import importlib
@@ -18,6 +18,7 @@ from nnss_utils.provenance import commit, versions
 
 RESULT = RESULTS / "benchmark.json"
 PICTURE = IMAGES / "benchmark.png"
+ALONE = ("length", "streaming", "memory", "cold")  # beginnings of the names of parts with a process of their own
 
 # part -> (module, function, arguments) that its process calls
 PARTS: dict[str, tuple[str, str, tuple]] = {
@@ -40,11 +41,12 @@ def main(names: list[str]) -> None:
         raise InputError(f"benchmark has no part {', '.join(sorted(unknown))}; its parts are {', '.join(PARTS)}")
     before = read_json(RESULT) if names and RESULT.is_file() else {"parts": {}}
     parts, started, failures = before["parts"], time.monotonic(), []
-    with progress_bar(names or list(PARTS), desc="benchmark", unit="part") as bar:
+    bar = progress_bar(names or list(PARTS), desc="benchmark", unit="part")
+    with bar, ProcessPoolExecutor(1, get_context("spawn")) as shared:
         for name in bar:
             bar.set_postfix_str(name)
             try:
-                parts[name] = measure(name)
+                parts[name] = measure(name, None if name.startswith(ALONE) else shared)
             except InputError as failure:  # the other parts still count
                 failures.append(str(failure))
     minutes = round((time.monotonic() - started) / 60, 1)
@@ -61,14 +63,17 @@ def main(names: list[str]) -> None:
     print(f"{relative(RESULT)}, {relative(PICTURE)}: {minutes} minutes")
 
 
-def measure(name: str) -> dict:
-    """Return the result of a part, measured in its own process; raises `InputError` if the part fails."""
+def measure(name: str, pool: ProcessPoolExecutor | None = None) -> dict:
+    """Return the result of a part, measured in its own process or in `pool`; raises `InputError` if the part fails."""
+    own = pool or ProcessPoolExecutor(1, get_context("spawn"))
     module, function, arguments = PARTS[name]
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        try:
-            return pool.submit(call, module, function, (time.time(),) if name == "cold_start" else arguments).result()
-        except Exception as error:
-            raise InputError(f"the part {name} of the benchmark failed: {type(error).__name__}: {error}") from error
+    try:
+        return own.submit(call, module, function, (time.time(),) if name == "cold_start" else arguments).result()
+    except Exception as error:
+        raise InputError(f"the part {name} of the benchmark failed: {type(error).__name__}: {error}") from error
+    finally:
+        if own is not pool:
+            own.shutdown()
 
 
 def call(module: str, function: str, arguments: tuple) -> dict:
@@ -105,7 +110,7 @@ def _lstm_rows(units: int, ratio: str, share: str) -> list[tuple[str, str, str, 
     ]  # fmt: skip
 
 
-_NETWORKS = {"modal": "default network (modal)", "mask_dense": "mask_dense"}
+_NETWORKS = (("modal", "default network (modal)"), ("mask_dense", "mask_dense"))
 _NETWORK_ROWS = (
     ("a step alone, with its batches made", "{0[step]:.3f}, {0[piped]:.3f} s", ""),
     ("of the matrix product's ceiling", "{0[share]:.0%} ({0[gflops]:.0f} GFLOP/s)", "65%"),
@@ -130,7 +135,7 @@ _ROWS: list[tuple[str, str, str, str]] = [
     ("lstm_256", "ceiling: real FFTs of 2048, one thread", "{0[kffts]:.0f} thousand a second", ""),
     *_lstm_rows(256, "1.8 times", "70%"),
     *_lstm_rows(1000, "1.7 times", "80%"),
-    *((part, f"{name}: {text}", *cells) for part, name in _NETWORKS.items() for text, *cells in _NETWORK_ROWS),
+    *((part, f"{name}: {text}", *cells) for part, name in _NETWORKS for text, *cells in _NETWORK_ROWS),
     ("profile", "default network: a step and its parts, each compiled alone", _PROFILE, ""),
     (_LENGTHS, "training on 5, 60, 360 minutes: a step", "{0[step]:.3f}, {1[step]:.3f}, {2[step]:.3f} s", "equal"),
     (_LENGTHS, "... peak memory", "{0[peak_mb]:.0f}, {1[peak_mb]:.0f}, {2[peak_mb]:.0f} MB", "equal"),

@@ -57,8 +57,6 @@ class App:
         if self._piece is not None:
             self._begin(lambda: self._render(*self._piece))
 
-    # ---- the recorder
-
     def _recorder(self) -> ipywidgets.VBox:
         self.record = ipywidgets.ToggleButton(description="record", tooltip="record what is played")
         self.record_message = ipywidgets.HTML().add_class("nnss-record-message")
@@ -96,8 +94,6 @@ class App:
             self.recorded.files = [{"name": f.name, "type": kind, "data": f.read_bytes()} for f, kind in kinds.items()]
         self.record_message.value = f"{len(heard)} notes kept in {escape(relative(folder))}"
         return folder
-
-    # ---- pieces
 
     def _pieces(self) -> ipywidgets.VBox:
         self.drop = controls.MidiDrop()
@@ -148,8 +144,6 @@ class App:
         self.roll.layout.display = ""
         self._piece = name, notes
         self.piece_message.value = f"{escape(name)}: {len(notes)} notes, {self.compared.seconds:.1f} s{fit}"
-
-    # ---- work
 
     def _sound(self, notes: Sequence[Note], progress: ipywidgets.FloatProgress | None = None) -> np.ndarray:
         """Return the network's sound of notes; raises `Stopped` if the visitor stops it."""

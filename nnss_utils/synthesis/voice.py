@@ -5,9 +5,9 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count, islice
 from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +37,7 @@ def key_of(note: Note) -> Key:
     return note.pitch, note.velocity, samples_of(note)[1]
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Samples begin..end of a voice to be made."""
 
     pitch: int
