@@ -1,4 +1,4 @@
-"""`make bench`: training and synthesis against hardware limits, in under ten minutes (notebook 11_speed). Parts that
+"""`make bench`: training and synthesis against hardware limits, in some ten minutes (notebook 11_speed). Parts that
 measure memory or a start have a process of their own. `python -m nnss_utils.maintenance.benchmarks PART ...` measures
 only the named parts again. Results: data/results/benchmark.json and img/benchmark.png."""
 
