@@ -41,7 +41,7 @@ lab: $(READY)  ## JupyterLab on the notebooks
 app: $(READY)  ## notebook 10_play as a local web page: a piano played by the network
 	$(BIN)/voila notebooks/10_play.ipynb --token --Voila.ip=127.0.0.1 --VoilaConfiguration.file_allowlist='(?!)' --VoilaConfiguration.show_tracebacks=False $(if $(PORT),--port=$(PORT))
 
-bench: $(READY)  ## benchmark against hardware limits, 7 to 11 minutes
+bench: $(READY)  ## benchmark against hardware limits, under 10 minutes
 	$(BIN)/python -m nnss_utils.maintenance.benchmarks
 
 notebooks: $(READY)  ## run every notebook with its defaults and keep figures, not sounds (after `make run`)

@@ -103,6 +103,8 @@ def test_a_peak_above_1_is_reported_and_scaled(tmp_path, capsys):
     data, _ = soundfile.read(written)
     np.testing.assert_allclose(data, [0.25, -1.0], atol=1e-4)
     assert "peak 2.00 is above 1; scaled by -6.0 dB" in capsys.readouterr().out
+    data, _ = soundfile.read(write_wav(tmp_path / "b.wav", np.float32([0.5, -2.0]), "float"))
+    np.testing.assert_array_equal(data, [0.25, -1.0])  # the scale is exactly 1 / 2
 
 
 def test_nothing_is_left_of_a_file_that_failed(tmp_path):

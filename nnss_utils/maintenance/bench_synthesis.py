@@ -41,21 +41,21 @@ def speed(score: str, rounds: int = 3) -> dict:
         actions["fluidsynth"] = partial(font.perform, notes)
     except InputError as error:
         print(f"fluidsynth is not measured: {error}")
-    lasts = len(play(notes, model)) / SAMPLE_RATE
+    lasts = max(note.end for note in notes)
     times = {name: lasts / seconds for name, seconds in in_turns(actions, rounds).items()}
     return times | {"notes": len(notes), "distinct": len({key_of(note) for note in notes})}
 
 
-def memory(seconds: int) -> dict:
-    """Measure the peak memory and speed of rendering the performance, repeated for `seconds` s, block by block. Only
-    the last ten seconds or so of voices are cached, so a repetition is made anew."""
+def memory(*lengths: int) -> dict:
+    """Measure the peak memory of rendering the performance, repeated, block by block: after each of `lengths` (s), in
+    MB of 2**20 bytes. Only the last ten seconds or so of voices are cached, so a repetition is made anew."""
     played = performance()
-    notes = repeated(played, max(note.end for note in played) + 0.5, seconds)
-    model = load_model(str(PRETRAINED))
-    started = time.perf_counter()
-    lasts = sum(len(block) for block in synthesize(notes, model, progress=False)) / SAMPLE_RATE
-    taken = time.perf_counter() - started
-    return {"seconds": seconds, "peak_mb": peak_memory() / 2**20, "times_real_time": lasts / taken}
+    notes = repeated(played, max(note.end for note in played) + 0.5, max(lengths))
+    samples, peaks = 0, {}
+    for block in synthesize(notes, load_model(str(PRETRAINED)), progress=False):
+        samples += len(block)
+        peaks |= {f"peak_{at}_mb": peak_memory() / 2**20 for at in lengths if samples <= at * SAMPLE_RATE}
+    return peaks
 
 
 def cost(rounds: int = 2) -> dict:

@@ -1,6 +1,6 @@
-"""The cost of training beside the hardware's limits (notebook 11_speed, `make bench`). Each part runs in a
-process (benchmarks.py) and returns numbers that JSON can hold. A round measures everything once, one after the other,
-so that a busy machine slows all of it equally; results are medians over rounds."""
+"""The cost of training beside the hardware's limits (notebook 11_speed, `make bench`). benchmarks.py calls
+each part, which returns numbers that JSON can hold. A round measures everything once, one after the other, so that a
+busy machine slows all of it equally; results are medians over rounds."""
 
 import math
 import resource
@@ -68,12 +68,12 @@ def ceilings() -> dict[str, float]:
     source, copy = np.ones((2, COPIED // 4), np.float32)
     frames = rng.random((FRAMES, 2048), np.float32)
 
-    def multiply() -> None:
-        for _ in range(PRODUCTS):
+    def multiply(products: int = PRODUCTS) -> None:
+        for _ in range(products):
             c = ops.matmul(a, b)
         ops.convert_to_numpy(c[0, 0])
 
-    multiply()
+    multiply(1)  # starts the threads
     return {
         "product_gflops": PRODUCTS * 2 * MATRIX**3 / timed(multiply) / 1e9,
         "copy_gb_s": 2 * COPIED / min(timed(lambda: np.copyto(copy, source)) for _ in range(4)) / 1e9,
@@ -136,7 +136,7 @@ def small_pair() -> Pair:
     return make_pair(scale_sequence(repetitions=1, sustained=0), Steinway())
 
 
-def network(architecture: str, rounds: int = 4, steps: int = 12) -> dict:
+def network(architecture: str, rounds: int = 3, steps: int = 12) -> dict:
     """Measure a step of an architecture as the project trains it, and the time that making its batches adds."""
     settings = make_settings(architecture=architecture)
     model, dataset = prepare(small_pair(), settings)

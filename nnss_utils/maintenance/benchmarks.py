@@ -1,4 +1,4 @@
-"""`make bench`: training and synthesis against hardware limits, in some ten minutes (notebook 11_speed). Parts that
+"""`make bench`: training and synthesis against hardware limits, in under ten minutes (notebook 11_speed). Parts that
 measure memory or a start have a process of their own. `python -m nnss_utils.maintenance.benchmarks PART ...` measures
 only the named parts again. Results: data/results/benchmark.json and img/benchmark.png."""
 
@@ -29,7 +29,7 @@ PARTS: dict[str, tuple[str, str, tuple]] = {
     **{f"length_{seconds}": ("bench_training", "length", (seconds,)) for seconds in (300, 3600, 21600)},
     **{f"streaming_{oversampling}": ("bench_training", "streaming", (oversampling,)) for oversampling in (1, 8)},
     **{f"speed_{score}": ("bench_synthesis", "speed", (score,)) for score in ("performance", "bwv846_prelude")},
-    **{f"memory_{seconds}": ("bench_synthesis", "memory", (seconds,)) for seconds in (300, 3600)},
+    "memory": ("bench_synthesis", "memory", (300, 3600)),
     **{name: ("bench_synthesis", name, ()) for name in ("cost", "one_note", "cold_start")},
 }
 
@@ -65,15 +65,12 @@ def main(names: list[str]) -> None:
 
 def measure(name: str, pool: ProcessPoolExecutor | None = None) -> dict:
     """Return the result of a part, measured in its own process or in `pool`; raises `InputError` if the part fails."""
-    own = pool or ProcessPoolExecutor(1, get_context("spawn"))
     module, function, arguments = PARTS[name]
-    try:
-        return own.submit(call, module, function, (time.time(),) if name == "cold_start" else arguments).result()
-    except Exception as error:
-        raise InputError(f"the part {name} of the benchmark failed: {type(error).__name__}: {error}") from error
-    finally:
-        if own is not pool:
-            own.shutdown()
+    with contextlib.nullcontext(pool) if pool else ProcessPoolExecutor(1, get_context("spawn")) as used:
+        try:
+            return used.submit(call, module, function, (time.time(),) if name == "cold_start" else arguments).result()
+        except Exception as error:
+            raise InputError(f"the part {name} of the benchmark failed: {type(error).__name__}: {error}") from error
 
 
 def call(module: str, function: str, arguments: tuple) -> dict:
@@ -146,8 +143,8 @@ _ROWS: list[tuple[str, str, str, str]] = [
     ("speed_performance", "... by fluidsynth", "{0[fluidsynth]:.0f} times real time", "at most 4 times faster"),
     ("speed_bwv846_prelude", "the Bach prelude by the shipped model", f"{_TIMES}; {_DISTINCT}", ""),
     ("speed_bwv846_prelude", "... by fluidsynth", "{0[fluidsynth]:.0f} times real time", ""),
-    ("memory_300 memory_3600", "peak memory of rendering 5 and 60 minutes of the performance",
-     "{0[peak_mb]:.0f}, {1[peak_mb]:.0f} MB", "1000 MB, equal"),
+    ("memory", "peak memory of rendering 5 and 60 minutes of the performance",
+     "{0[peak_300_mb]:.0f}, {0[peak_3600_mb]:.0f} MB", "1000 MB, equal"),
     ("cost", "a second of 1, 8, 32 voices held for four seconds",
      "{0[polyphony][1]:.3f}, {0[polyphony][8]:.3f}, {0[polyphony][32]:.3f} s", ""),
     ("one_note", "one played note of a second (warmed up)", _NOTE, "30 ms"),

@@ -71,7 +71,7 @@ def add_part(out: np.ndarray, first: int, voice: np.ndarray) -> None:
 def harmonic_tone(frequencies: np.ndarray, samples: int) -> np.ndarray:
     """Return sum_h h^(-1/2) sin(2 pi f_h t), float32 (samples,): every partial with phase 0 at the start. A block of
     samples is its first sample's phasors times a common block of phasors (angle addition), so one matrix product makes
-    the whole, in float64: the order in which float32 is added would show."""
+    the whole, in float64: a longer tone begins with the samples of a shorter one."""
     omega = 2 * np.pi * np.asarray(frequencies, np.float64) / SAMPLE_RATE
     amplitudes = 1 / np.sqrt(np.arange(1, len(omega) + 1))
     outer = np.arange(-(-samples // _BLOCK))[:, None] * _BLOCK * omega

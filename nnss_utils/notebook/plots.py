@@ -21,7 +21,8 @@ from nnss_utils.paths import atomic_write
 # Okabe and Ito (2008): colour-blind readers can distinguish them
 COLOURS = {"target": "#0072b2", "prediction": "#d55e00", "codification": "#009e73", "Griffin-Lim": "#cc79a7",
            "true magnitudes": "#e69f00", "silence": "#000000", "reference": "#7f7f7f"}  # fmt: skip
-LEVELS, SHADES = "magma", 24  # few shades: notebooks stay small
+LEVELS = "magma"
+SHADES = plt.get_cmap(LEVELS, 24)  # of pictures: few, so that notebooks stay small
 KEYS = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
 COLUMNS, ROWS = 320, 128  # of a spectrogram's picture: notebooks stay small
 
@@ -76,7 +77,7 @@ def spectrogram(
     edges = log_edges() if log else np.linspace(0, SAMPLE_RATE / 2, len(S) + 1)
     times = np.linspace(0, len(sound) / SAMPLE_RATE, S.shape[1] + 1)
     draw = ax.pcolormesh if log else ax.pcolorfast  # an image: faster, on linear scales only
-    draw(times, edges, S, cmap=plt.get_cmap(LEVELS, SHADES), vmin=0 if log else None, vmax=brightest)
+    draw(times, edges, S, cmap=SHADES, vmin=0 if log else None, vmax=brightest)
     ax.set(yscale=scale, xlabel="time, s", ylabel="Hz", title=title, ylim=edges[[0, -1]])
     hertz(ax.yaxis, LOG_TICKS if log else range(0, 22_000, 5000))
     return figure, ax
@@ -131,9 +132,7 @@ def spectrogram_grid(pictures: dict[str, np.ndarray], seconds: float) -> tuple[F
     for ax, (name, S) in zip(np.ravel(axes), pictures.items(), strict=False):
         S = _loudest(_loudest(S, max(1, len(S) // 160)).T, max(1, S.shape[1] // ROWS))
         extent = (0, seconds, 0, SAMPLE_RATE / 2)
-        ax.imshow(
-            S, origin="lower", aspect="auto", cmap=plt.get_cmap(LEVELS, SHADES), extent=extent, interpolation="nearest"
-        )
+        ax.imshow(S, origin="lower", aspect="auto", cmap=SHADES, extent=extent, interpolation="nearest")
         ax.set_title(name, fontsize=10)
     for ax in axes[:, 0]:
         ax.set_ylabel("Hz")

@@ -27,10 +27,10 @@ class Tiling:
     @classmethod
     def of(cls, model: TrainedModel) -> "Tiling":
         """Return the tiling that suits a model's network."""
-        o, frames = model.settings.spectral.oversampling, model.settings.training.frames  # a tile: whole plain samples
+        o, frames = model.settings.spectral.oversampling, model.settings.training.frames
         if not model.settings.network.kind.sequences:
             core, rows = (18, (12, 2)) if model.settings.network.kind.modes else (16, (32, 8))
-            return cls(-(-core // o) * o, 0, rows)
+            return cls(-(-core // o) * o, 0, rows)  # tiles start on samples of the plain rate
         # as long as the training sequences, a quarter of them on each side for context only
         context, core = frames // 4, max(1, frames - 2 * (frames // 4))
         return cls(-(-core // o) * o, -(-context // o) * o, (max(1, 1536 // (core + 2 * context)),))
@@ -81,7 +81,7 @@ def _compiled(
     network: keras.Model, settings: Settings, output_scale: float, tiling: Tiling, sound: bool, rows: int
 ) -> Callable:
     """Return the function from the inputs of `rows` tiles to denormalized pairs without the context, or to their sound,
-    compiled where the backend can. TensorFlow warns of a function that it compiles for many shapes."""
+    compiled where the backend can. Each number of rows has its own: TensorFlow warns of one that it compiles often."""
 
     def predict(inputs):
         function = forward.predict_frames if sound else forward.predict_spectra
