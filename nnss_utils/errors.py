@@ -20,6 +20,10 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+class UnavailableError(InputError):
+    """An instrument is not here and can't be fetched now."""
+
+
 def check_number(name: str, value: object, low: float, high: float, *, integer: bool = False) -> None:
     """Raise `InputError` unless `value` is a real number (an int if `integer`) in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):

@@ -49,6 +49,11 @@ def midi_to_hz(pitch: float) -> float:
     return 440.0 * 2 ** ((pitch - 69) / 12)
 
 
+def nearest_key(pitch: int, heard: Iterable[int]) -> int:
+    """Return the nearest of the keys that were heard to a key that was not, the lower one of two."""
+    return min(heard, key=lambda key: (abs(key - pitch), key))
+
+
 def samples_of(note: Note) -> tuple[int, int]:
     """Return a note's first sample and its length in samples; the length does not depend on the start."""
     return round(note.start * SAMPLE_RATE), max(1, round(round(note.duration, 9) * SAMPLE_RATE))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.errors import InputError
+from nnss_utils.errors import UnavailableError
 from nnss_utils.evaluation.baselines import STRETCH
 from nnss_utils.evaluation.metrics import measure
 from nnss_utils.evaluation.tables import piece_name, result_file
@@ -27,12 +27,12 @@ from nnss_utils.synthesis.render import render
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece with its sounds, float32 (samples,) of one length and scale, and the network's rendering time (s). The
-    codification is at the target's energy."""
+    """A piece with its sounds, float32 (samples,) of one length and scale, and the rendering time (s). The
+    target is None where nothing here can play it. The codification has the energy of the target or the prediction."""
 
     name: str
     notes: tuple[Note, ...]
-    target: np.ndarray
+    target: np.ndarray | None
     prediction: np.ndarray
     codification: np.ndarray
     synthesis_seconds: float
@@ -48,39 +48,56 @@ class Piece:
         return RENDERS / self.name
 
 
-def make_piece(midi: str, model: TrainedModel, name: str = "", wav: str = "", output: str = "16-bit") -> Piece:
+def make_piece(
+    midi: str, model: TrainedModel, name: str = "", wav: str = "", output: str = "16-bit",
+    late: int | None = None, trusted: bool = False,
+) -> Piece:  # fmt: skip
     """Render a piece with the network and its instrument, write both as WAV and return all. The target is the model's
-    instrument, or the recording `wav`. The prediction is written as soon as it is made; if a peak of either is above 1,
-    both are scaled. Raises `InputError` for bad input."""
+    instrument, or the recording `wav` (late, trusted: as in `load_pair`); without either the piece has no target. The
+    prediction is written as soon as it is made; if a peak of either is above 1, both are scaled. Raises `InputError`
+    for bad input."""
     name = piece_name(midi, name)
     played = can_play(model.instrument) and not wav
     notes = on_grid(read_notes(midi), grid_of(model.instrument) if played else 1)
-    target = read_target(wav, notes, model.training["late"]) if wav else None
+    target = None
+    if wav:
+        notes, target = read_target(wav, notes, model.training["late"], late, trusted)
     started = time.perf_counter()
     prediction = render(notes, model)
     seconds = time.perf_counter() - started
     written = write_wav(RENDERS / name / "prediction.wav", prediction, output)
     print(f"{relative(written)}: {len(prediction) / SAMPLE_RATE:.1f} s of sound in {seconds:.1f} s")
-    if played:
-        target = load_instrument(model.instrument).render(notes)
-    elif target is None:
-        raise InputError(
-            f"{written} is ready, but model {model.name!r} learnt from an {model.instrument}, which can't be "
-            "played here: to measure it give wav=PATH, the same instrument's recording of this piece"
-        )
-    samples = max(len(target), len(prediction))
-    sounds = {"target": target, "prediction": prediction}
+    if not wav:
+        target = _played(notes, model)
+    samples = max(len(prediction), 0 if target is None else len(target))
+    sounds = {"prediction": prediction} if target is None else {"target": target, "prediction": prediction}
     del target, prediction  # a long piece's sounds are large
     for kind in sounds:
         sounds[kind] = np.pad(sounds[kind], (0, samples - len(sounds[kind])))
     peak = max(float(np.abs(sound).max()) for sound in sounds.values())
     if peak > 1:
-        print(f"{name}: peak {peak:.2f} is above 1; target and prediction scaled by {-20 * np.log10(peak):.1f} dB")
+        print(f"{name}: peak {peak:.2f} is above 1; {' and '.join(sounds)} scaled by {-20 * np.log10(peak):.1f} dB")
         sounds = {kind: sound / np.float32(peak) for kind, sound in sounds.items()}
     for kind, sound in sounds.items():
         write_wav(RENDERS / name / f"{kind}.wav", sound, output)
-    codification = at_energy_of(sounds["target"], codify_mix(notes, samples, model))
-    return Piece(name, tuple(notes), *sounds.values(), codification, seconds)
+    loudness = sounds.get("target", sounds["prediction"])
+    codification = at_energy_of(loudness, codify_mix(notes, samples, model))
+    return Piece(name, tuple(notes), sounds.get("target"), sounds["prediction"], codification, seconds)
+
+
+def _played(notes: Sequence[Note], model: TrainedModel) -> np.ndarray | None:
+    """Return the notes played by the model's instrument; None, and why, where that can't play here."""
+    if not can_play(model.instrument):
+        print(
+            f"no target: {model.name!r} learnt from an {model.instrument}; to measure it give "
+            "wav=PATH, the same instrument's recording of this piece"
+        )
+        return None
+    try:
+        return load_instrument(model.instrument).render(notes)
+    except UnavailableError as error:
+        print(f"no target: {error}")
+        return None
 
 
 def at_energy_of(target: np.ndarray, sound: np.ndarray) -> np.ndarray:

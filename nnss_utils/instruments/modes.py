@@ -10,7 +10,7 @@ import scipy.signal
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.instruments.tuning import Tuning, solo_stretches
-from nnss_utils.midi import Note
+from nnss_utils.midi import Note, nearest_key
 
 MODES = 96  # of a key at most
 PEAKS = 72  # modes that are a key's strongest peaks; the others are the lowest partials that are none
@@ -30,8 +30,9 @@ def measure_modes(audio: np.ndarray, notes: Sequence[Note], tuning: Tuning) -> T
         sound = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
         peaks = strongest_peaks(np.asarray(sound, np.float64))
         modes[pitch] = np.round(np.sort(with_partials(peaks, tuning.partials(pitch))), 4)
-    for pitch in set(range(tuning.low, tuning.high + 1)) - set(modes):
-        nearest = min(modes, key=lambda key: (abs(key - pitch), key))
+    heard = set(modes)  # the only ones that lend theirs
+    for pitch in set(range(tuning.low, tuning.high + 1)) - heard:
+        nearest = nearest_key(pitch, heard)
         modes[pitch] = modes[nearest] * tuning.f0[pitch - tuning.low] / tuning.f0[nearest - tuning.low]
     return replace(tuning, modes=tuple(tuple(modes[p].tolist()) for p in range(tuning.low, tuning.high + 1)))
 

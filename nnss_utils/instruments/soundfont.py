@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.errors import InputError, progress_bar
+from nnss_utils.errors import InputError, UnavailableError, progress_bar
 from nnss_utils.instruments.base import on_grid, sum_voices
 from nnss_utils.midi import Note, check_range, samples_of
 
@@ -27,12 +27,12 @@ class SoundFont:
         """Check the file and the fluidsynth library; raises `InputError` where either is missing."""
         self.path = Path(path)
         if not self.path.is_file():
-            raise InputError(f"SoundFont {path} does not exist; give the path of an .sf2 or .sf3 file")
+            raise UnavailableError(f"SoundFont {path} does not exist; give the path of an .sf2 or .sf3 file")
         try:
             import fluidsynth
         except ImportError as error:
             cure = "install Debian's libfluidsynth3 and the extra 'soundfont'"
-            raise InputError(f"a SoundFont needs fluidsynth ({error}); {cure}") from None
+            raise UnavailableError(f"a SoundFont needs fluidsynth ({error}); {cure}") from None
         self.fluidsynth, self.name = fluidsynth, str(path)
         self.voices: dict[tuple[int, int, int], np.ndarray] = {}
         self.holder = self._open()  # as long as one synthesizer is open, others share its samples

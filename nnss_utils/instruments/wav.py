@@ -1,12 +1,13 @@
 """WAV files, by soundfile: read with checks, written whole and never clipped; long sounds are memory-mapped."""
 
-import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, check_choice
@@ -15,47 +16,97 @@ from nnss_utils.paths import CACHE, atomic_write, relative
 MOST_IN_MEMORY = 600 * SAMPLE_RATE  # samples of one sound
 LOSSY = ("MPEG", "VORBIS", "OPUS", "ADPCM", "GSM")  # in the names of formats and subtypes
 EIGHT_BITS = ("PCM_U8", "PCM_S8", "ULAW", "ALAW")
-WARNINGS = (  # of channels, of lossy compression, of 8 bits
-    "{0.channels} channels; the left one is used (a mix would cancel partials)",
-    "{0.subtype} is lossy compression: what it removes can't be learnt; give a WAV",
-    "8 bits: their noise, 50 dB below full scale, hides quieter sound; give 16 bits or more",
-)
 FULL_SCALE = 0.999
+SILENT = 1e-4
+DC_OFFSET = 1e-3  # mean of the samples; less does no harm
+BLOCK = 10 * SAMPLE_RATE  # samples that are read at a time
 SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
 
 
 def read_wav(path: str | Path) -> np.ndarray:
-    """Return a sound file's left channel, float32 (samples,); print which parts of the sound are lost. Raises
-    `InputError` for a file that is missing, unreadable, silent, not at 44.1 kHz, or not all numbers."""
+    """Return a sound file's left channel (the right one where only that sounds) at 44.1 kHz without DC offset, float32
+    (samples,); print what is changed or lost. Raises `InputError` for a file that is missing, unreadable, empty, silent
+    or not all numbers."""
     path = Path(str(path))
     if not path.is_file():
-        raise InputError(f"WAV file {path} does not exist; give the path of a 44.1 kHz WAV file")
+        raise InputError(f"WAV file {path} does not exist; give the path of a WAV file")
     try:
         with soundfile.SoundFile(path) as file:
-            if file.samplerate != SAMPLE_RATE:
-                raise InputError(f"{path} has {file.samplerate} Hz; convert it to {SAMPLE_RATE} Hz and give that file")
-            kind = f"{file.format} {file.subtype}"
-            applies = (file.channels > 1, any(word in kind for word in LOSSY), file.subtype in EIGHT_BITS)
-            warnings = [text.format(file) for text in itertools.compress(WARNINGS, applies)]
-            peaks, clipped = [0.0], [0]
+            survey = _survey(file)
+            channel = int(np.argmax(survey.peaks >= SILENT)) if len(survey.peaks) else 0
+            _check_survey(survey, path)
+            for remark in _remarks(file, survey, channel):
+                print(f"{relative(path)}: {remark}")
+            offset = survey.means[channel] if abs(survey.means[channel]) >= DC_OFFSET else 0.0
+            file.seek(0)
+            blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
+            samples = (block[:, channel] - np.float32(offset) for block in blocks)
+            rate = file.samplerate
+            if rate == SAMPLE_RATE:
+                return stored(samples, survey.samples)
+            return stored(_resampled(samples, rate), round(survey.samples * SAMPLE_RATE / rate))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        reason = getattr(error, "error_string", error)
+        raise InputError(f"{path} is not a readable sound file ({reason}); give a WAV") from None
 
-            def left_channel() -> Iterator[np.ndarray]:
-                for part in file.blocks(10 * SAMPLE_RATE, dtype="float32", always_2d=True):
-                    peaks.append(np.max(np.abs(part[:, 0])))
-                    clipped.append(clipped_samples(part[:, 0]) if peaks[-1] >= FULL_SCALE else 0)
-                    yield part[:, 0]
 
-            audio, peak = stored(left_channel(), file.frames), np.max(peaks)
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path} is not a readable sound file ({error.error_string}); give a 44.1 kHz WAV") from None
-    full = f"{sum(clipped)} samples are clipped at full scale: record it again at a lower level"
-    for warning in [*warnings, full] if sum(clipped) else warnings:
-        print(f"{relative(path)}: {warning}")
-    if not np.isfinite(peak):
+@dataclass(frozen=True)
+class _Survey:
+    """What a whole file has: samples, and of each channel its peak, mean and clipped samples, all (channels,)."""
+
+    samples: int
+    peaks: np.ndarray
+    means: np.ndarray
+    clipped: np.ndarray
+
+
+def _survey(file: soundfile.SoundFile) -> _Survey:
+    """Read a sound file once, in blocks."""
+    samples, peaks, sums, clipped = 0, *np.zeros((3, file.channels))
+    for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+        samples += len(block)
+        peak = np.abs(block).max(axis=0, initial=0)
+        peaks, sums = np.maximum(peaks, peak), sums + block.sum(axis=0, dtype=np.float64)
+        clipped += [clipped_samples(block[:, i]) if peak[i] >= FULL_SCALE else 0 for i in range(file.channels)]
+    return _Survey(samples, peaks, sums / max(1, samples), clipped)
+
+
+def _check_survey(survey: _Survey, path: Path) -> None:
+    """Raise `InputError` for a file without usable sound."""
+    if not survey.samples:
+        raise InputError(f"{path} has no samples; export it again")
+    if not np.all(np.isfinite(survey.peaks)):
         raise InputError(f"{path} has samples that are not numbers; export it again")
-    if peak < 1e-4:
-        raise InputError(f"{path} is silent in its left channel; export it with the instrument sounding")
-    return audio
+    if np.all(survey.peaks < SILENT):
+        raise InputError(f"{path} is silent; export it with the instrument sounding")
+
+
+def _remarks(file: soundfile.SoundFile, survey: _Survey, channel: int) -> Iterator[str]:
+    """Yield what a file's reading changes or loses."""
+    if channel:
+        yield f"channel {channel + 1} of {file.channels} is used: the others before it are silent"
+    elif file.channels > 1:
+        yield f"{file.channels} channels; the left one is used (a mix would cancel partials)"
+    if any(word in f"{file.format} {file.subtype}" for word in LOSSY):
+        yield f"{file.subtype} is lossy compression: what it removes can't be learnt; give a WAV"
+    if file.subtype in EIGHT_BITS:
+        yield "8 bits: their noise, 50 dB below full scale, hides quieter sound; give 16 bits or more"
+    if file.samplerate != SAMPLE_RATE:
+        yield f"{file.samplerate} Hz: resampled to {SAMPLE_RATE} Hz"
+        if file.samplerate < SAMPLE_RATE:
+            yield f"it has nothing above {file.samplerate / 2000:g} kHz, and neither will what learns from it"
+    if abs(survey.means[channel]) >= DC_OFFSET:
+        yield f"a DC offset of {survey.means[channel]:.4f} is removed"
+    if survey.clipped[channel]:
+        yield f"{survey.clipped[channel]:.0f} samples are clipped at full scale: record it again at a lower level"
+
+
+def _resampled(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+    """Yield blocks (samples,) of `rate` Hz at 44.1 kHz, in time with the original."""
+    stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="VHQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def clipped_samples(part: np.ndarray) -> int:

@@ -88,12 +88,19 @@ def machine() -> dict:
 
 
 def table(result: dict) -> str:
-    """Return a benchmark's numbers as a Markdown table; rows of missing parts and numbers are left out."""
-    parts, rows = result["parts"], []
+    """Return a benchmark's numbers as a Markdown table; rows of missing parts are left out."""
+    parts, rows = _numbered(result["parts"]), []
     for needed, text, template, aim in _ROWS:
-        with contextlib.suppress(KeyError):
+        if all(name in parts for name in needed.split()):
             rows.append([text, template.format(*(parts[name] for name in needed.split())), aim])
     return markdown_table(("", "measured", "aim"), rows)
+
+
+def _numbered(content: object) -> object:
+    """Return JSON's content with whole numbers as keys, which templates read as such."""
+    if not isinstance(content, dict):
+        return content
+    return {int(key) if key.isdigit() else key: _numbered(value) for key, value in content.items()}
 
 
 def _lstm_rows(units: int, ratio: str, share: str) -> list[tuple[str, str, str, str]]:

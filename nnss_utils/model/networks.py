@@ -14,7 +14,7 @@ from functools import wraps
 from itertools import pairwise
 
 from nnss_utils.instruments.modes import MODES
-from nnss_utils.midi import PITCHES
+from nnss_utils.midi import PITCHES, nearest_key
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.backend import layers as nn
 from nnss_utils.model.recurrent import BidirectionalLSTM
@@ -227,16 +227,16 @@ def _table(name: str, row, height: int, width: int, rows: int = PITCHES, spread:
     return nn.Reshape((height, width))(table)
 
 
-def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> list[int]:
-    """Copy the nearest trained key's tables to untrained keys of low..high, else too soft; return these keys."""
-    missing = [pitch for pitch in range(low, high + 1) if pitch not in trained]
-    nearest = [min(trained, key=lambda key: (abs(key - pitch), key)) for pitch in missing]
+def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> dict[int, int]:
+    """Copy the nearest trained key's tables to the untrained keys of low..high, else too soft; return these keys with
+    the keys that lend them theirs."""
+    lenders = {pitch: nearest_key(pitch, trained) for pitch in range(low, high + 1) if pitch not in trained}
     tables = [weight for weight in network.weights if weight.path.startswith(("own_", "key/"))]
-    for weight in tables if missing else ():
+    for weight in tables if lenders else ():
         values = ops.convert_to_numpy(weight).copy()
-        values[missing] = values[nearest]
+        values[list(lenders)] = values[list(lenders.values())]
         weight.assign(values)
-    return missing if tables else []
+    return lenders if tables else {}
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,9 @@ def single_notes(rows: dict[str, dict]) -> tuple[Figure, np.ndarray]:
         for (low, snr), shade in zip(registers.items(), np.linspace(0.1, 0.9, len(registers)), strict=True):
             ax.plot(x, snr, linewidth=1, color=plt.get_cmap(LEVELS)(shade), label=f"keys from {low}")
         ax.plot(x, [row["snr_db"] for row in of_value], "o-", color=COLOURS["prediction"], label="all keys")
-        ax.set(xlabel=label, ylim=(0, None))
+        ax.set_xlabel(label)
         ax.grid(alpha=0.3)
-    left.set_ylabel("SNR, dB")
+    left.set(ylabel="SNR, dB", ylim=(0, 1.05 * left.get_ylim()[1]))
     right.set_xscale("log")
     right.set_xticks(x, [f"{value:g}" for value in x])
     right.set_xticks([], minor=True)

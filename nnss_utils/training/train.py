@@ -16,13 +16,13 @@ import tqdm
 from nnss_utils.errors import InputError, progress_bar, tell
 from nnss_utils.instruments.pair import Pair
 from nnss_utils.model.model_file import TrainedModel, read_metadata, save_model
-from nnss_utils.model.networks import borrow_tables
 from nnss_utils.model.settings import Settings
 from nnss_utils.paths import RUNS, relative, run_file, training_lock, write_json
 from nnss_utils.provenance import commit, versions
 from nnss_utils.training.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
 from nnss_utils.training.dataset import Dataset
 from nnss_utils.training.loss_model import LossModel, prepare
+from nnss_utils.training.missing_keys import borrow_keys
 from nnss_utils.training.prefetch import WORKERS, batches_ahead, on_device
 
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints at most
@@ -97,7 +97,7 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
     _loop(loss_model, dataset, progress, keep, call_probe)
     if probe is not None:
         probe(progress, now())
-    untrained = borrow_tables(network, {note.pitch for note in pair.notes}, *pair.pitches)
+    untrained = borrow_keys(now(), {note.pitch for note in pair.notes})
     if untrained:
         tell(f"the pair has no note of the pitches {', '.join(map(str, untrained))}: they sound like their neighbours")
     model = now()
