@@ -26,10 +26,11 @@ INTERVALS = range(-11, 12)  # semitones that are tried
 AS_WRITTEN = 1.3  # by which the notes as written are preferred
 STRETCH = 8.0  # s of notes, at most, that are matched as one: at a pace 1 % off they shift by 80 ms
 CLEAR, FEWEST_CLEAR = 8.0, 3  # standard deviations by which a stretch is clear by itself; of fewer, no share is told
+LEAST_SPREAD = 0.7  # of scores
 ALIKE = 0.8  # of its best score, which a stretch has where it fits too
-LEAST_CLEARNESS = 7.5  # 87 recordings and their notes reach 9.6 and more, 1000 others at most 6.4
-OF_IDEAL = 0.85  # of what notes themselves reach, which is little where they repeat
-LEAST_SHARE = 0.72  # recordings of their notes reach 0.75; the same music played anew mostly less
+LEAST_CLEARNESS = 7.5  # 87 recordings of their notes reach 9.5 and more, 784 of other pieces at most 6.3
+OF_IDEAL = 0.8  # of what notes themselves reach, which is little where they repeat
+LEAST_SHARE = 0.64  # recordings of their notes reach 0.67, the same music played anew 0.3 to 0.71
 
 
 @dataclass(frozen=True)
@@ -114,32 +115,36 @@ def _match(rises: np.ndarray, notes: Sequence[Note], semitones: int) -> Match:
     steps = 2 * np.array(sorted(range(-most, most + 1), key=abs))  # hops by which the last stretch is shifted
     reach, margin = round(FARTHEST * SAMPLE_RATE / HOP), 2 * most
     padded = np.pad(rises, ((reach + margin, reach + margin + 1), (0, 0)))
-    inside = np.pad(np.ones(len(rises), np.float32), (reach + margin, reach + margin + 1))
+    power = np.mean(rises**2, axis=1)
+    strong = float(np.percentile(power[power > 0], 90)) if power.any() else 1.0
+    padded_power = np.pad(power, (reach + margin, reach + margin + 1))
 
     def summed(stretch: np.ndarray) -> np.ndarray:
-        """Return scores and how many notes lie in the map (2, lags), summed over the notes of a stretch."""
+        """Return scores, and the mean squares of the rows they are from (2, lags), summed over a stretch's notes."""
         lags = [slice(rows[i], rows[i] + 2 * (reach + margin) + 1) for i in stretch]
         score = sum(padded[at, columns[i]] for at, i in zip(lags, stretch, strict=True))
-        return np.array([score, sum(inside[at] for at in lags)])
+        return np.array([score, sum(padded_power[at] for at in lags)])
 
     scores = [summed(stretch) for stretch in of_stretch]
-    totals = [_standard(_total(scores, np.rint(times * step).astype(int), margin)) for step in steps]
+    least = strong * sum(map(len, of_stretch)) / 2
+    totals = [_standard(_total(scores, np.rint(times * step).astype(int), margin), least) for step in steps]
     peaks = np.array([total.max() for total in totals])
     best = int(np.argmax(peaks >= 0.97 * peaks.max()))  # of nearly equal ones the pace nearest to 1
     at, clearness, rival = _peak(totals[best])
     clear = []
     for score, by in zip(scores, np.rint(times * steps[best]).astype(int) + margin + at, strict=True):
-        own = _standard(score)
+        own = _standard(score, least / len(scores))
         if _peak(own)[1] >= CLEAR:
             clear.append(own[by - NEAR : by + NEAR + 1].max() >= ALIKE * own.max())
     share = float(np.mean(clear)) if len(clear) >= FEWEST_CLEAR else 1.0
     return Match((at - reach) * HOP / SAMPLE_RATE, 1 + steps[best] / length, clearness, rival, share, semitones)
 
 
-def _standard(total: np.ndarray) -> np.ndarray:
-    """Return scores (lags,) of equal spread, of scores and numbers of notes (2, lags)."""
-    scores, count = total
-    return scores / np.sqrt(np.maximum(count, count.max() / 2))
+def _standard(total: np.ndarray, least: float) -> np.ndarray:
+    """Return scores (lags,) whose standard deviation is about 1, of scores and mean squares (2, lags); `least` of those
+    are needed, so that a few notes amid silence don't count."""
+    scores, power = total
+    return scores / np.sqrt(np.maximum(power, least))
 
 
 def _total(scores: Sequence[np.ndarray], shifts: np.ndarray, margin: int) -> np.ndarray:
@@ -152,5 +157,5 @@ def _peak(scores: np.ndarray) -> tuple[int, float, float]:
     """Return where scores (lags,) are highest, and by how many standard deviations this and the next peak stand out."""
     at = int(np.argmax(scores))
     others = np.delete(scores, np.arange(max(0, at - NEAR), min(len(scores), at + NEAR + 1)))
-    spread = max(1e-9, float(np.std(others)))
+    spread = max(LEAST_SPREAD, float(np.std(others)))
     return at, *((float(score) - float(others.mean())) / spread for score in (scores[at], others.max()))
