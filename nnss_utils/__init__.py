@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")  # the same: freed mem
 SAMPLE_RATE = 44100  # Hz, of every sound here
 
 _ROOMS = {  # module -> names of the facade that it defines; `plots` is a module itself
-    "scores": "read_notes scale_sequence",
+    "errors": "check_parameters", "scores": "read_notes scale_sequence",
     "dsp.stft": "Spectral stft istft", "dsp.demodulation": "heterodyne", "dsp.normalization": "normalize denormalize",
     "instruments.load": "load_instrument", "instruments.pair": "make_pair load_pair",
     "instruments.tuning": "estimate_tuning",

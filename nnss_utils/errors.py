@@ -1,15 +1,20 @@
 """Messages to the user: errors in one line, progress bars of long work, no output of libraries."""
 
+import ast
 import contextlib
+import difflib
+import inspect
 import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn, TextIO
 
 import tqdm
 import tqdm.auto
+
+INJECTED = "# Parameters"  # begins papermill's cell
 
 
 class InputError(ValueError):
@@ -18,6 +23,14 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """Show one line instead of a traceback in a notebook (IPython's hook)."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class WriteError(InputError, OSError):
+    """A file or folder can't be written: no room, no rights, no such disk. `strerror` is the system's reason."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.strerror = reason
 
 
 class UnavailableError(InputError):
@@ -43,6 +56,30 @@ def check_flag(name: str, value: object) -> None:
     """Raise `InputError` unless `value` is a bool (papermill passes `-p fast false` as a true string)."""
     if not isinstance(value, bool):
         raise InputError(f"{name}={value!r} is {type(value).__name__}; write True or False")
+
+
+def check_parameters(scope: Mapping[str, object], *functions: Callable) -> None:
+    """Raise `InputError` for a -p parameter of papermill that neither the notebook nor one of `functions` has. scope:
+    the notebook's globals(), whose `In` has its cells; papermill's own begins with "# Parameters"."""
+    cells = [cell for cell in scope.get("In", ()) if cell.strip()]
+    given = {name for cell in cells if cell.startswith(INJECTED) for name in _assigned(cell)}
+    own = {name for cell in cells if not cell.startswith(INJECTED) for name in _assigned(cell)}
+    known = sorted(own.union(*(inspect.signature(function).parameters for function in functions)))
+    for name in sorted(given - set(known)):
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        choices = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise InputError(f"-p {name}: this notebook has no such parameter; {choices}")
+
+
+def _assigned(cell: str) -> set[str]:
+    """Return the names to which a cell of plain assignments gives values; none for any other cell."""
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:  # a magic
+        return set()
+    if not all(isinstance(statement, ast.Assign) for statement in statements):
+        return set()
+    return {target.id for statement in statements for target in statement.targets if isinstance(target, ast.Name)}
 
 
 def exit_with(main: Callable[[list[str]], int | None]) -> NoReturn:

@@ -16,7 +16,7 @@ import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError
-from nnss_utils.paths import atomic_write
+from nnss_utils.paths import atomic_write, existing_file
 
 DRUM_CHANNEL = 9  # "channel 10" for musicians
 SUSTAIN = 64  # controller number of the sustain pedal; 64 and above is down
@@ -70,9 +70,7 @@ def read_midi(path: str | Path) -> list[Note]:
     lengthens notes; a key struck again ends the note that the pedal holds on that key; notes that are never released
     end with the file. Drums (channel 10) and notes of no length are left out and counted in a printed line. Raises
     `InputError` for a file that is missing, not MIDI, of type 2, damaged, or without notes."""
-    path = Path(str(path))
-    if not path.is_file():
-        raise InputError(f"MIDI file {path} does not exist; give the path of a .mid file")
+    path = existing_file(path, "MIDI file")
     if (size := path.stat().st_size / 1e6) > MOST_BYTES / 1e6:
         raise InputError(f"{path} has {size:.1f} MB; a MIDI file of music has at most {MOST_BYTES / 1e6:g}: split it")
     collects = gc.isenabled()

@@ -10,13 +10,14 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from nnss_utils.errors import InputError
+from nnss_utils.errors import InputError, WriteError
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("NNSS_HOME", ROOT))  # tests write elsewhere
 CACHE, MODELS, COMMITTED_RESULTS = (ROOT / "data" / name for name in ("cache", "models", "results"))
 RUNS, RENDERS, RESULTS = (HOME / "data" / name for name in ("runs", "renders", "results"))
 IMAGES = HOME / "img"
+LONGEST_NAME = 120  # bytes; with what is added to it, file systems take 255
 PRETRAINED = MODELS / "steinway.keras"  # the model that the project ships
 
 
@@ -32,26 +33,61 @@ def run_file(name: str) -> Path:
 
 
 def safe_name(name: object, what: str = "name") -> str:
-    """Return `name` if it can be a file's name (letters, digits, `.`, `-`, `_`), else raise `InputError`."""
-    if not isinstance(name, str) or not name.strip(".") or not all(c.isalnum() or c in "._-" for c in name):
-        raise InputError(f"{what}={name!r} can't name a file; use letters, digits, '-', '_' and '.' only")
+    """Return `name` if it can be a file's name (letters, digits, `.`, `-`, `_`; no dot first), else raise
+    `InputError`."""
+    if not isinstance(name, str) or name[:1] in ("", ".") or not all(c.isalnum() or c in "._-" for c in name):
+        raise InputError(f"{what}={name!r:.80} can't name a file; use letters, digits, '-', '_' and '.', no dot first")
+    if len(name.encode()) > LONGEST_NAME:
+        raise InputError(f"{what}={name[:40]!r}... is too long for a file; give at most {LONGEST_NAME} bytes")
     return name
+
+
+def existing_file(path: str | Path, what: str) -> Path:
+    """Return the path of a file, `~` expanded; raises `InputError`, which calls it `what`, if it can't be opened."""
+    given = str(path)
+    try:
+        path = Path(given).expanduser()
+        with path.open("rb"):
+            return path
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{what} {given:.200} does not exist; give the path of one") from None
+    except (OSError, ValueError, RuntimeError) as error:  # no rights, a folder, a name too long, a zero byte, no home
+        raise InputError(f"{what} {given:.200} can't be opened ({getattr(error, 'strerror', None) or error})") from None
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it becomes `path` only if the block ends without an error. The bytes are on
-    the disk before the file is renamed: a full disk or a power cut leaves no half file."""
+    the disk before the file is renamed: a full disk or a power cut leaves no half file. Raises `WriteError`."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def reason_of(error: OSError) -> str:
+    """Return why something can't be written or read, in the system's words where it has some."""
+    return error.strerror or (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an error of the system in the block into a `WriteError` of one line."""
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        reason = reason_of(error)
+        where = "make room, or set NNSS_HOME to a folder with room and rights"
+        raise WriteError(f"{relative(path)} can't be written ({reason}); {where}", reason) from None
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from nnss_utils import paths, scores
-from nnss_utils.errors import InputError
+from nnss_utils.errors import InputError, UnavailableError
 from nnss_utils.evaluation import baselines, tables
 from nnss_utils.evaluation import piece as evaluation
 from nnss_utils.evaluation.metrics import measure
@@ -65,11 +65,32 @@ def test_a_recording_can_be_the_target(model, midi, piano, tmp_path):
     assert np.abs(piece.target).max() == pytest.approx(0.5 * np.abs(piano.render(NOTES)).max(), rel=1e-3)
 
 
-def test_a_model_of_a_recording_renders_and_says_what_is_missing(model, midi):
+def test_a_model_of_a_recording_renders_and_says_what_is_missing(model, midi, capsys):
     own = TrainedModel(**{**vars(model), "instrument": "own recording mine.wav"})
-    with pytest.raises(InputError, match=r"prediction\.wav is ready.*give wav=PATH"):
-        evaluation.make_piece(midi, own, "own")
-    assert (paths.RENDERS / "own" / "prediction.wav").is_file()
+    piece = evaluation.make_piece(midi, own, "own")
+    assert piece.target is None and len(piece.prediction) == len(piece.codification)
+    assert "to measure it give wav=PATH" in capsys.readouterr().out
+    assert [path.name for path in (paths.RENDERS / "own").iterdir()] == ["prediction.wav"]
+
+
+def test_without_its_piano_a_model_still_plays(model, midi, monkeypatch, capsys):
+    def unavailable(name):
+        raise UnavailableError("the piano could not be fetched (no network)")
+
+    monkeypatch.setattr(evaluation, "load_instrument", unavailable)
+    assert evaluation.make_piece(midi, model, "alone").target is None
+    assert "no target: the piano could not be fetched (no network)" in capsys.readouterr().out
+
+
+def test_two_files_of_one_name_are_two_pieces(tmp_path):
+    files = [write_midi(tmp_path / folder / "song.mid", NOTES[:n]) for n, folder in enumerate("ab", 1)]
+    names = [tables.claim_name(str(path)) for path in files]
+    assert names[0] == "song" and names[1].startswith("song_") and names == [tables.claim_name(p) for p in files]
+    write_midi(files[0], NOTES[:3])  # the same file, changed, takes its own place
+    assert tables.claim_name(files[0]) == "song" and tables.claim_name(files[1], "mine") == "mine"
+    own = write_midi(tmp_path / "bwv847_fugue.mid", NOTES)
+    assert tables.claim_name(own).startswith("bwv847_fugue_") and tables.claim_name("bwv847_fugue") == "bwv847_fugue"
+    assert len(tables.piece_name("ü" * 300 + ".mid").encode()) <= 80
 
 
 def test_scores_by_name_and_bad_names(model):
@@ -78,8 +99,8 @@ def test_scores_by_name_and_bad_names(model):
         scores.read_notes("bwv999")
     for name in ("../x", "a/b", "..", 7):
         with pytest.raises(InputError, match="name"):
-            evaluation.piece_name("a.mid", name)
-    assert evaluation.piece_name("dir/Für Elise (1).mid") == "Für_Elise__1_"
+            tables.piece_name("a.mid", name)
+    assert tables.piece_name("dir/Für Elise (1).mid") == "Für_Elise__1_"
 
 
 def test_pieces_outside_the_trained_range_leave_nothing_behind(model):

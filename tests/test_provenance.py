@@ -7,7 +7,7 @@ from conftest import small_settings
 from nnss_utils import provenance
 from nnss_utils.errors import InputError
 from nnss_utils.evaluation import piece as evaluation
-from nnss_utils.evaluation import test_set
+from nnss_utils.evaluation import tables, test_set
 from nnss_utils.instruments.pair import make_pair
 from nnss_utils.instruments.steinway import Steinway
 from nnss_utils.instruments.tuning import estimate_tuning
@@ -156,7 +156,7 @@ def commands(monkeypatch, tmp_path):
         if "nnss_utils.evaluation.test_set" in command:
             name = command[command.index("nnss_utils.evaluation.test_set") + 1]
             model = test_set.committed_measures()[name]
-            here = [*SCORES, *map(evaluation.piece_name, command[4:])]
+            here = [*SCORES, *map(tables.piece_name, command[4:])]
             rows = {
                 piece: model["pieces"][piece] for piece in here if piece in model["pieces"] or piece != "performance"
             }

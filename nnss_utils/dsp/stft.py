@@ -49,9 +49,8 @@ class Spectral:
         check_number("bins", self.bins, 0, self.frame_length // 2 + 1, integer=True)
         check_flag("heterodyne", self.heterodyne)
         if self.frame_length % (2 * self.oversampling):
-            raise InputError(
-                f"frame_length={self.frame_length} must be a multiple of 2 * oversampling = {2 * self.oversampling}"
-            )
+            least = 2 * self.oversampling
+            raise InputError(f"frame_length={self.frame_length} must be a multiple of 2 * oversampling = {least}")
         if self.bins == 0:
             object.__setattr__(self, "bins", self.frame_length // 2 // self.oversampling)
         check_invertible(self)
@@ -91,10 +90,11 @@ def check_invertible(spectral: Spectral) -> None:
     """Raise `InputError` if the step is so long that samples between frames are lost (scipy's NOLA test)."""
     energy = overlap_energy(spectral)
     if energy.min() < 1e-4 * energy.max():  # float32 would lose more than 1e-5
-        raise InputError(
-            f"frame_step={spectral.frame_step} is too large for a {spectral.window} window of {spectral.frame_length}: "
-            f"samples between frames are lost; use a step of at most {spectral.frame_length // 2}"
+        large = (
+            f"frame_step={spectral.frame_step} is too large for a {spectral.window} window of {spectral.frame_length}"
         )
+        step = f"use a step of at most {spectral.frame_length // 2}"
+        raise InputError(f"{large}: samples between frames are lost; {step}")
 
 
 @lru_cache(maxsize=32)

@@ -11,7 +11,7 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import UnavailableError
 from nnss_utils.evaluation.baselines import STRETCH
 from nnss_utils.evaluation.metrics import measure
-from nnss_utils.evaluation.tables import piece_name, result_file
+from nnss_utils.evaluation.tables import claim_name, result_file
 from nnss_utils.instruments.base import on_grid
 from nnss_utils.instruments.load import can_play, grid_of, load_instrument
 from nnss_utils.instruments.pair import read_target
@@ -56,7 +56,7 @@ def make_piece(
     instrument, or the recording `wav` (late, trusted: as in `load_pair`); without either the piece has no target. The
     prediction is written as soon as it is made; if a peak of either is above 1, both are scaled. Raises `InputError`
     for bad input."""
-    name = piece_name(midi, name)
+    name = claim_name(midi, name)
     played = can_play(model.instrument) and not wav
     notes = on_grid(read_notes(midi), grid_of(model.instrument) if played else 1)
     target = None

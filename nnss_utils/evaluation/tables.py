@@ -1,13 +1,17 @@
 """Measures as Markdown tables. `python -m nnss_utils.evaluation.tables NAME ...` prints those of pieces that notebook
 06_evaluation has kept, as `make run` does; nothing here imports TensorFlow."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from nnss_utils.errors import exit_with
 from nnss_utils.evaluation.metrics import OCTAVES
-from nnss_utils.paths import RENDERS, RESULTS, read_json, relative, safe_name
+from nnss_utils.paths import RENDERS, RESULTS, read_json, relative, safe_name, write_json
+from nnss_utils.scores import SCORES
+
+LONGEST_STEM = 80  # bytes of a file's name that are kept
 
 # columns of measures: head -> template of the cell
 WAVEFORM = {"correlation": "{correlation:.4f}", "SNR dB": "{snr_db:.1f}"}
@@ -27,8 +31,25 @@ def measures_table(results: Mapping[str, Mapping], columns: Mapping[str, str], c
 
 
 def piece_name(midi: str, name: str = "") -> str:
-    """Return the name a piece is kept under: `name`, or that of its MIDI file."""
-    return safe_name(name or "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(midi)).stem))
+    """Return `name`, or that of a score or MIDI file, shortened where needed."""
+    stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(midi)).stem)
+    return safe_name(name or stem.encode()[:LONGEST_STEM].decode(errors="ignore"))
+
+
+def claim_name(midi: str, name: str = "") -> str:
+    """Return the name a piece is kept under, and keep it for this file: a file that has the name of a score, or of
+    another file that is kept, gets a digest of its content too."""
+    path, own = Path(str(midi)).expanduser(), piece_name(midi, name)
+    if name or not path.is_file():
+        return own
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    source = {"midi": relative(path.resolve()), "sha256": digest}
+    kept = RENDERS / own / "source.json"
+    before = read_json(kept) if kept.is_file() else {} if kept.parent.is_dir() else source
+    if own in SCORES or not source.items() & before.items():
+        own = f"{own}_{digest[:8]}"
+    write_json(RENDERS / own / "source.json", source)
+    return own
 
 
 def result_file(name: str) -> Path:

@@ -25,7 +25,7 @@ class SoundFont:
 
     def __init__(self, path: str | Path) -> None:
         """Check the file and the fluidsynth library; raises `InputError` where either is missing."""
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         if not self.path.is_file():
             raise UnavailableError(f"SoundFont {path} does not exist; give the path of an .sf2 or .sf3 file")
         try:

@@ -1,5 +1,7 @@
 """WAV files, by soundfile: read with checks, written whole and never clipped; long sounds are memory-mapped."""
 
+import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,8 +12,8 @@ import soundfile
 import soxr
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.errors import InputError, check_choice
-from nnss_utils.paths import CACHE, atomic_write, relative
+from nnss_utils.errors import InputError, WriteError, check_choice
+from nnss_utils.paths import CACHE, atomic_write, existing_file, relative, writing
 
 MOST_IN_MEMORY = 600 * SAMPLE_RATE  # samples of one sound
 LOSSY = ("MPEG", "VORBIS", "OPUS", "ADPCM", "GSM")  # in the names of formats and subtypes
@@ -27,9 +29,7 @@ def read_wav(path: str | Path) -> np.ndarray:
     """Return a sound file's left channel (the right one where only that sounds) at 44.1 kHz without DC offset, float32
     (samples,); print what is changed or lost. Raises `InputError` for a file that is missing, unreadable, empty, silent
     or not all numbers."""
-    path = Path(str(path))
-    if not path.is_file():
-        raise InputError(f"WAV file {path} does not exist; give the path of a WAV file")
+    path = existing_file(path, "WAV file")
     try:
         with soundfile.SoundFile(path) as file:
             survey = _survey(file)
@@ -45,7 +45,7 @@ def read_wav(path: str | Path) -> np.ndarray:
             if rate == SAMPLE_RATE:
                 return stored(samples, survey.samples)
             return stored(_resampled(samples, rate), round(survey.samples * SAMPLE_RATE / rate))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:  # TypeError: a raw file tells no rate
         reason = getattr(error, "error_string", error)
         raise InputError(f"{path} is not a readable sound file ({reason}); give a WAV") from None
 
@@ -139,8 +139,10 @@ def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str
     is scaled to 1."""
     check_choice("output", output, tuple(SUBTYPES))
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+    with contextlib.ExitStack() as stack:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".", dir=path.parent))
         unscaled = Path(folder) / "float.wav"
         peak = _write_blocks(unscaled, [blocks] if isinstance(blocks, np.ndarray) else blocks, "FLOAT")
         scale = 1 / peak if peak > 1 else 1.0
@@ -152,10 +154,22 @@ def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str
     return path
 
 
+@contextlib.contextmanager
+def _libsndfile(path: Path) -> Iterator[None]:
+    """Turn an error of libsndfile that writes into a `WriteError` of one line."""
+    try:
+        yield
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = getattr(error, "error_string", None) or error.strerror
+        room = f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB of room"
+        folder = relative(path.parent.parent)  # of the temporary folder
+        raise WriteError(f"no sound can be written into {folder} ({reason}), {room}; make room", reason) from None
+
+
 def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str) -> float:
     """Write blocks as a WAV and return their peak."""
     peak = 0.0
-    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
+    with _libsndfile(path), soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
         for block in blocks:
             if not np.all(np.isfinite(block)):
                 raise InputError("the sound has values that are not numbers; train the model again, more slowly")

@@ -5,6 +5,7 @@ same as after its last run."""
 
 import argparse
 import hashlib
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import papermill
 
 from nnss_utils.errors import InputError, exit_with
-from nnss_utils.evaluation.tables import piece_name, print_report, result_file
+from nnss_utils.evaluation.tables import claim_name, print_report, result_file
 from nnss_utils.paths import PRETRAINED, RENDERS, RESULTS, ROOT, RUNS, read_json, relative, run_file, write_json
 from nnss_utils.scores import SCORES, read_notes
 
@@ -60,8 +61,11 @@ class Step:
         OUTPUT.mkdir(parents=True, exist_ok=True)
         words = [word for name, value in self.parameters for word in ("-p", name, value)]
         print(f"$ {shlex.join(['papermill', source.name, str(made), *words])}", flush=True)
-        try:
-            papermill.execute_notebook(source, made, dict(self.parameters), cwd=NOTEBOOKS, extra_arguments=QUIET)
+        try:  # relative paths, since the notebook keeps them
+            places = (os.path.relpath(path) for path in (source, made))
+            papermill.execute_notebook(
+                *places, dict(self.parameters), cwd=os.path.relpath(NOTEBOOKS), extra_arguments=QUIET
+            )
         except papermill.PapermillExecutionError as error:
             where = "" if error.ename == InputError.__name__ else f"{relative(made)} failed: {error.ename}: "
             raise InputError(f"{where}{error.evalue}") from None
@@ -71,13 +75,17 @@ class Step:
 def steps(midis: Sequence[str], pretrained: bool) -> list[Step]:
     """Return the steps to the rendered pieces: pair and training, unless `pretrained`, and a rendering of each."""
     model, file = (PRETRAINED.stem, PRETRAINED) if pretrained else (MODEL, run_file(MODEL))
-    made = []
+    made, names = [], {midi: claim_name(midi) for midi in midis}
     for midi in midis:
-        name = piece_name(midi)
+        name = names[midi]
         sounds = (RENDERS / name / kind for kind in ("prediction.wav", "target.wav", "spectrograms.png"))
-        path = str(Path(midi).resolve()) if Path(midi).is_file() else midi
+        path = os.path.relpath(Path(midi).expanduser(), NOTEBOOKS) if Path(midi).expanduser().is_file() else midi
         parameters = (("midi", path), ("model", model), ("name", name))
-        made.append(Step("06_evaluation", f"06_{name}", parameters, (file, Path(midi)), (*sounds, result_file(name))))
+        made.append(
+            Step(
+                "06_evaluation", f"06_{name}", parameters, (file, Path(midi).expanduser()), (*sounds, result_file(name))
+            )
+        )
     if pretrained:
         return made
     pair, run = (RENDERS / "pair" / "scale.mid", RENDERS / "pair" / "scale.wav"), RUNS / MODEL
@@ -96,7 +104,7 @@ def main(arguments: list[str]) -> None:
         read_notes(midi)  # a bad file is reported before the training
     for step in steps(midis, chosen.pretrained):
         step.run()
-    print_report([piece_name(midi) for midi in midis])
+    print_report([claim_name(midi) for midi in midis])
     if not chosen.pretrained:
         print(f"model: {relative(run_file(MODEL))}; its loss curve: {relative(RUNS / MODEL / 'loss.png')}")
         print(f"training pair: {relative(RENDERS / 'pair' / 'scale.mid')}, {relative(RENDERS / 'pair' / 'scale.wav')}")

@@ -85,9 +85,7 @@ def voice_inputs(
     power = settings.training.power if settings.network.kind.modes and settings.training.power != LOGARITHM else 1.0
     coarse, fine = map(as_pairs, impulse_factors(starts, held * o, settings, power))
     middle = (starts + spectral.frame_length / 2) / o
-    least = (
-        -spectral.frame_length / 2 / o if settings.network.kind.modes else -np.inf
-    )  # earlier frames know no note-off
+    least = -spectral.frame_length / 2 / o if settings.network.kind.modes else -np.inf  # earlier ones know no note-off
     since_off = np.maximum(middle - held, least)
     longest = heard.longest(voices.pitch)[:, None]
     inputs = {

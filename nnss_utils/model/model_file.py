@@ -23,7 +23,7 @@ from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
 from nnss_utils.model.inputs import Heard
 from nnss_utils.model.settings import Settings, build_network
-from nnss_utils.paths import MODELS, RUNS, atomic_write, relative, run_file, safe_name
+from nnss_utils.paths import MODELS, RUNS, atomic_write, existing_file, relative, run_file, safe_name
 
 FORMAT = 1  # of nnss.json: a change that an older version can't read makes it 2
 _CONTENT, WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
@@ -79,9 +79,7 @@ def save_model(path: Path, model: TrainedModel, more: Mapping[str, bytes] = {}) 
 def find_model(name: str) -> Path:
     """Return the file of the model called `name`, or at that path; during its training, its last checkpoint."""
     if isinstance(name, str) and name.endswith(".keras"):
-        if Path(name).is_file():
-            return Path(name)
-        raise InputError(f"model file {name} does not exist; give a model's name or the path of a .keras file")
+        return existing_file(name, "model file")
     safe_name(name, "model")
     for path in (run_file(name), MODELS / f"{name}.keras"):
         if path.is_file():
@@ -225,9 +223,7 @@ def _tuning(content: dict | None, low: int, high: int) -> Tuning | None:
         raise ValueError("its tuning has no frequencies")
     if any(len(of_key) > MODES for of_key in modes):
         raise ValueError(f"its tuning has keys with more than {MODES} modes")
-    if (
-        not len(f0) == len(inharmonicity) == len(measured) == (len(modes) or len(f0))
-        or not tuning.low <= low <= high <= tuning.high
-    ):
+    alike = len(f0) == len(inharmonicity) == len(measured) == (len(modes) or len(f0))
+    if not alike or not tuning.low <= low <= high <= tuning.high:
         raise ValueError("its tuning has other keys than the network")
     return tuning

@@ -39,9 +39,8 @@ def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = T
     tile = Tiling.of(model).core * model.settings.spectral.frame_step // model.settings.spectral.oversampling
     block, buffer = max(1, round(BLOCK_SECONDS * SAMPLE_RATE / tile)) * tile, OverlapBuffer()  # whole tiles of frames
     pieces = _voice_pieces(notes, model) if model.settings.network.kind.per_voice else _mix_pieces(notes, model)
-    with progress_bar(
-        total=total, desc="synthesizing", unit_scale=1 / SAMPLE_RATE, disable=not progress, bar_format=BAR
-    ) as bar:
+    shown = {"desc": "synthesizing", "unit_scale": 1 / SAMPLE_RATE, "bar_format": BAR}
+    with progress_bar(total=total, disable=not progress, **shown) as bar:
         for at in range(0, total, block):
             size = min(block, total - at)
             for first, piece in pieces(at, size):

@@ -117,10 +117,7 @@ class LooseFrames(Dataset):
         that every part of attack and decay gets its share; 15 % around the note's end; the rest anywhere."""
         size = self.settings.training.batch, self.settings.training.frames
         notes = np.flatnonzero(self.held_out == validation)
-        modal, weight = (
-            self.settings.network.kind.modes,
-            self.held[notes] ** 0.25,
-        )  # a key's own gains need its long notes
+        modal, weight = self.settings.network.kind.modes, self.held[notes] ** 0.25  # own gains need long notes
         note = rng.choice(notes, size[0], p=weight / weight.sum() if modal else None)
         start, end, width = self.starts[note, None], self.ends[note, None], self.width
         sounded = np.exp(rng.uniform(np.log(SHORTEST_SOUND * SAMPLE_RATE), np.log(width + end - start), size))

@@ -17,7 +17,7 @@ from nnss_utils.errors import InputError, progress_bar, tell
 from nnss_utils.instruments.pair import Pair
 from nnss_utils.model.model_file import TrainedModel, read_metadata, save_model
 from nnss_utils.model.settings import Settings
-from nnss_utils.paths import RUNS, relative, run_file, training_lock, write_json
+from nnss_utils.paths import RUNS, reason_of, relative, run_file, training_lock, write_json
 from nnss_utils.provenance import commit, versions
 from nnss_utils.training.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
 from nnss_utils.training.dataset import Dataset
@@ -97,8 +97,7 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
     _loop(loss_model, dataset, progress, keep, call_probe)
     if probe is not None:
         probe(progress, now())
-    untrained = borrow_keys(now(), {note.pitch for note in pair.notes})
-    if untrained:
+    if untrained := borrow_keys(now(), {note.pitch for note in pair.notes}):
         tell(f"the pair has no note of the pitches {', '.join(map(str, untrained))}: they sound like their neighbours")
     model = now()
     try:
@@ -106,16 +105,10 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
         save_model(run_file(settings.name), model)
     except OSError as error:
         kept = f"{relative(checkpoint)} is kept: " if checkpoint.is_file() else ""
-        raise InputError(
-            f"{relative(run_file(settings.name))} can't be written ({_reason(error)}); {kept}make room and run it again"
-        ) from None
+        what = f"{relative(run_file(settings.name))} can't be written ({reason_of(error)})"
+        raise InputError(f"{what}; {kept}make room and run it again") from None
     checkpoint.unlink(missing_ok=True)
     return model
-
-
-def _reason(error: OSError) -> str:
-    """Return why something can't be written, in the system's words where it has some."""
-    return error.strerror or (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_room(folder: Path, size: int) -> None:
@@ -201,7 +194,7 @@ def _try_to(keep: Callable[[], None]) -> bool:
     try:
         keep()
     except OSError as error:
-        tell(f"the checkpoint can't be written ({_reason(error)}): training continues without it; make room")
+        tell(f"the checkpoint can't be written ({reason_of(error)}): training continues without it; make room")
         return False
     return True
 
