@@ -228,8 +228,7 @@ def _table(name: str, row, height: int, width: int, rows: int = PITCHES, spread:
 
 
 def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> dict[int, int]:
-    """Copy the nearest trained key's tables to the untrained keys of low..high, else too soft; return these keys with
-    the keys that lend them theirs."""
+    """Copy the nearest trained key's tables to untrained keys of low..high; return these keys with their lenders."""
     lenders = {pitch: nearest_key(pitch, trained) for pitch in range(low, high + 1) if pitch not in trained}
     tables = [weight for weight in network.weights if weight.path.startswith(("own_", "key/"))]
     for weight in tables if lenders else ():

@@ -12,8 +12,6 @@ from nnss_utils.model.inputs import Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.model.networks import borrow_tables
 
-ROUNDS = 4  # of adapting the gains: the impulse beside them stays as it is
-
 
 def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> list[int]:
     """Give the keys of the model's range that are not `heard` the tables of the nearest one; a modal network's gains
@@ -22,7 +20,7 @@ def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> list[int]:
     if lenders and model.settings.network.kind.modes and not isinstance(power, str):
         table = next(weight for weight in model.network.weights if weight.path.startswith("own_gains"))
         wanted = _energies(model, lenders.values())
-        for _ in range(ROUNDS):
+        for _ in range(4):  # more than once, since the impulse beside the gains stays as it is
             values = ops.convert_to_numpy(table).copy()
             ratios = wanted / np.maximum(1e-20, _energies(model, lenders))
             values[list(lenders)] *= np.clip(ratios ** (power / 2), 0.7, 1.4)[:, None]
