@@ -36,15 +36,15 @@ HUGE = "ffffff7f"  # 0x0FFFFFFF ticks, the largest number of MIDI
     ("content", "says"),
     [
         ({"tracks": [ONE], "division": 0}, "0 ticks per beat"),
-        ({"tracks": [ONE], "division": 0xE728}, "SMPTE frames; save it with ticks per beat"),
+        ({"tracks": [ONE], "division": 0xE900}, "0 ticks in 23 frames a second"),
         ({"tracks": [ONE], "kind": 2}, "type 2"),
         ({"tracks": [ONE], "kind": 7}, "type 7"),
         ({"tracks": [ONE, ONE], "count": 1}, "says 1 tracks, and it has 2"),
         ({"tracks": [ONE], "count": 3}, "says 3 tracks, and it has 1"),
         ({"tracks": [ONE[:-1]]}, "ends too early, 1 bytes are missing"),
         ({"tracks": [track("00 ff5103 000000", "00 903c40", "60 803c00")]}, "a tempo of 0 at 0.00 s"),
-        ({"tracks": [track("00 903c40", "81ffffff7f 803c00")]}, "delta time of more than four bytes"),
-        ({"tracks": [track(b"\xff" * 3000, "00 903c40")]}, "number of more than 2000 bytes"),
+        ({"tracks": [track("00 903c40", "81ffffff7f 803c00")]}, "number of more than four bytes"),
+        ({"tracks": [track(b"\xff" * 3000, "00 903c40")]}, "number of more than four bytes"),
         ({"tracks": [track(*[f"{HUGE} 903c40", f"{HUGE} 803c00"] * 20)]}, "hours, over 24"),
         ({"tracks": [track("00 3c40", "60 3c00")]}, "running status"),
         ({"tracks": [track("00 803c40", "60 803c00")]}, "no notes"),
@@ -119,8 +119,37 @@ def test_a_hundred_thousand_notes(tmp_path, alike):
 def test_a_file_too_large_to_be_music_is_refused(tmp_path):
     path = tmp_path / "a.mid"
     path.write_bytes(bytes(midi.MOST_BYTES + 1))
-    with pytest.raises(InputError, match=r"has 0.9 MB; a MIDI file of music has at most 0.9: split it"):
+    with pytest.raises(InputError, match=r"has 10.0 MB; a MIDI file of music has at most 10: split it"):
         read_midi(path)
+    events = b"\0\x90\x3c\x40" + b"\x01\x3c\0\x01\x3c\x40" * 300_001
+    with pytest.raises(InputError, match=r"it has 600,003 events, at most 600,000 can be read: split it"):
+        read_midi(file_of(path, track(events)))
+
+
+def test_text_of_any_length_and_script_is_read_over(tmp_path):
+    lyrics = ("ピアノ" * 2000).encode("shift-jis")
+    text = b"\0\xff\x05" + bytes([0x80 | len(lyrics) >> 7, len(lyrics) & 0x7F]) + lyrics
+    assert len(read_midi(file_of(tmp_path / "a.mid", track(text, "00 903c40", "60 803c00")))) == 1
+
+
+def test_chunks_between_the_tracks_and_riff_around_them_are_read_over(tmp_path):
+    plain = file_of(tmp_path / "plain.mid", ONE, ONE)
+    odd = file_of(tmp_path / "odd.mid", b"XFIH" + struct.pack(">I", 3) + b"abc", ONE, b"junk\0\0\0\0", ONE, count=2)
+    content = plain.read_bytes()
+    data = b"data" + struct.pack("<I", len(content)) + content
+    info = b"LIST" + struct.pack("<I", 5) + b"INFOx\0"
+    wrapped = tmp_path / "riff.mid"
+    wrapped.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(info + data)) + b"RMID" + info + data)
+    assert read_midi(plain) == read_midi(odd) == read_midi(wrapped)
+
+
+@pytest.mark.parametrize(
+    ("division", "seconds"),
+    [(0xE728, 96 / 1000), (0xE850, 96 / 1920), (0xE364, 96 * 1.001 / 3000), (0xE264, 96 / 3000)],
+)
+def test_smpte_time_counts_frames_and_no_tempo_changes_it(tmp_path, division, seconds):
+    (note,) = read_midi(file_of(tmp_path / "a.mid", track(TEMPO, "00 903c40", "60 803c00"), division=division))
+    assert note.duration == pytest.approx(seconds)
 
 
 def test_mutated_files_give_all_their_notes_or_one_error():
@@ -131,7 +160,7 @@ def test_mutated_files_give_all_their_notes_or_one_error():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells memory as Linux does")
 def test_reading_needs_little_memory(tmp_path):
     """The longest file that is read, by a process of its own."""
-    events = b"\0\x90\x3c\x40" + b"\x01\x3c\0\x01\x3c\x40" * ((midi.MOST_BYTES - 30) // 6)
+    events = b"\0\x90\x3c\x40" + b"\x01\x3c\0\x01\x3c\x40" * (midi.MOST_EVENTS // 2 - 1)
     path = file_of(tmp_path / "a.mid", track(events))
     code = f"""
 from pathlib import Path
@@ -141,4 +170,4 @@ print(len(notes), Path("/proc/self/status").read_text().split("VmHWM:")[1].split
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     count, kilobytes = map(int, said.splitlines()[-1].split())
-    assert count == (midi.MOST_BYTES - 30) // 6 and kilobytes < 500_000
+    assert count == midi.MOST_EVENTS // 2 - 1 and kilobytes < 800_000

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nnss_utils.errors import InputError
-from nnss_utils.model import model_file
+from nnss_utils.model import model_file, networks
 from nnss_utils.model.model_file import load_model, save_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,7 +215,7 @@ def test_a_missing_member_is_missed(members, tmp_path, name):
 
 def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(members, tmp_path, monkeypatch):
     monkeypatch.setattr(model_file, "MOST_BYTES", 1000)
-    refused(packed(tmp_path / "bomb.keras", members), "unpacks to more than")
+    refused(packed(tmp_path / "bomb.keras", members), "unpacks to [0-9]+ MB")
 
 
 def test_truncated_and_mutated_files_are_refused_or_the_same(model, members, tmp_path):
@@ -249,3 +249,33 @@ def test_no_code_asks_for_pickles_or_unsafe_models():
         for call in re.findall(r"np\.load\([^\n]*", text):
             assert "allow_pickle=False" in call, f"{path.name}: {call}"
         assert "load_model(" not in text or "keras.saving.load_model" not in text, path.name
+
+
+@pytest.mark.parametrize("architecture", ["direct_blstm", "mask_dense", "mask_keyed", "direct_transformer"])
+def test_a_network_larger_than_its_weights_is_not_built(members, tmp_path, monkeypatch, architecture):
+    def change(content):
+        content["settings"]["network"] = {"architecture": architecture, "layers": 8, "units": 8192}
+        content["settings"]["spectral"]["bins"] = 0
+        content["settings"]["spectral"]["frame_length"] = 4096
+        content["settings"]["training"]["frames"] = 16
+
+    monkeypatch.setattr(model_file, "build_network", lambda settings: pytest.fail("built"))
+    refused(packed(tmp_path / "a.keras", with_settings(members, change)), "needs more than [0-9,]+ weights")
+
+
+@pytest.mark.parametrize("name", ["nnss.json", "config.json"])
+def test_what_unpacks_to_much_more_is_not_read(members, tmp_path, monkeypatch, name):
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content + b" " * 40_000_000 if member == name else content)
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("read"))
+    refused(str(path), f"its {name} unpacks to [0-9]+ MB")
+
+
+@pytest.mark.parametrize("architecture", networks.ARCHITECTURES)
+def test_the_least_number_of_parameters_is_one(architecture):
+    layers, units = (1, 4) if architecture.startswith("modal") else (2, 8)
+    for bins in (32, 128):
+        network = networks.ARCHITECTURES[architecture].build(layers, units, bins)
+        assert 0 < networks.least_parameters(architecture, layers, units, bins) <= network.count_params()

@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nnss_utils.errors import InputError, check_flag
+from nnss_utils.errors import InputError, WriteError, check_flag, check_parameters
+from nnss_utils.instruments.wav import _write_blocks, read_wav, write_wav
 from nnss_utils.model.settings import make_settings
+from nnss_utils.paths import existing_file, safe_name, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,3 +93,58 @@ def test_from_the_shell(tmp_path, notebook, parameters, says):
     from nnss_utils.paths import RENDERS, RUNS
 
     assert not (RUNS / "refused").exists() and not (RENDERS / "refused").exists()
+
+
+def test_unknown_parameters_are_refused_with_the_nearest_name():
+    notebook = ["power = 0.5  # p\nseed = 0", "", "import os\nunrelated = 1"]
+
+    def check(injected, **more):
+        check_parameters({"In": ["", *notebook[:1], f"# Parameters\n{injected}\n", *notebook[1:]]}, **more)
+
+    check("power = 0.125\nseed = 3\n")
+    for function in (make_settings, lambda ring: ring):
+        check_parameters({"In": [notebook[0], "# Parameters\nring = 0.1"]}, function)
+    with pytest.raises(InputError, match=r"^-p powr: this notebook has no such parameter; did you mean power\?$"):
+        check("powr = 0.125")
+    with pytest.raises(InputError, match=r"-p xyzzy: .*; known: power, seed"):
+        check('xyzzy = "a"')
+    check_parameters({})  # a script
+
+
+def test_paths_that_cannot_be_opened_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.txt").write_text("x")
+    assert existing_file("~/a.txt", "file") == tmp_path / "a.txt"
+    for path, says in (
+        ("~/b", "does not exist"),
+        (tmp_path, "Is a directory"),
+        ("x" * 5000, "too long"),
+        ("a\0b", "null"),
+    ):
+        with pytest.raises(InputError, match=f"^file .*{says}") as caught:
+            existing_file(path, "file")
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    for name in (".keras", ".hidden", "a/b", "", "x" * 121):
+        with pytest.raises(InputError, match="name"):
+            safe_name(name)
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    sound = np.zeros(100, np.float32)
+    for write in (lambda path: write_json(path, {}), lambda path: write_wav(path, sound)):
+        with pytest.raises(WriteError, match="can't be written") as caught:
+            write(tmp_path / "file" / "below" / "a.wav")
+        assert isinstance(caught.value, InputError) and isinstance(caught.value, OSError) and caught.value.strerror
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' full device")
+def test_a_full_disk_is_one_line(tmp_path):
+    with pytest.raises(WriteError, match=r"no sound can be written into .*room"):
+        _write_blocks(Path("/dev/full"), [np.ones(10**6, np.float32)], "FLOAT")
+
+
+def test_raw_files_are_refused(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    with pytest.raises(InputError, match=r"a\.raw is not a readable sound file"):
+        read_wav(tmp_path / "a.raw")

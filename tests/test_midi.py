@@ -155,3 +155,30 @@ def test_missing_file_and_folder(tmp_path):
 def test_range_error_names_the_note():
     with pytest.raises(InputError, match=r"pitch 90 at 1.50 s is outside 60..72"):
         check_range([Note(0, 1, 60), Note(1.5, 2, 90)], 60, 72, "the model x")
+
+
+def control(number, value, time=0):
+    return "control_change", {"control": number, "value": value, "time": time}
+
+
+def test_the_sostenuto_pedal_holds_the_keys_that_are_down(tmp_path):
+    track = [on(60), control(66, 127, 240), off(60, 240), on(62), off(62, 240), control(66, 0, 240)]
+    assert spans(saved(tmp_path / "a.mid", track)) == [(60, 0.0, 1.0), (62, 0.5, 0.75)]
+    both = [on(60), control(66, 64), pedal(64), off(60, 480), control(66, 0, 480), pedal(63, 480)]
+    assert spans(saved(tmp_path / "b.mid", both)) == [(60, 0.0, 1.5)]
+
+
+def test_all_notes_off_releases_keys_and_all_sound_off_ends_them(tmp_path):
+    def track(number):
+        return [on(60), on(64), pedal(127), off(60, 240), control(number, 0, 240), pedal(0, 480)]
+
+    assert spans(saved(tmp_path / "a.mid", track(120))) == [(60, 0.0, 0.5), (64, 0.0, 0.5)]
+    assert spans(saved(tmp_path / "b.mid", track(123))) == [(60, 0.0, 1.0), (64, 0.0, 1.0)]
+    assert spans(saved(tmp_path / "c.mid", [on(60), control(123, 0, 480), off(60, 480)])) == [(60, 0.0, 0.5)]
+
+
+def test_what_is_ignored_is_counted(tmp_path, capsys):
+    bend = ("pitchwheel", {"pitch": 100, "time": 0})
+    saved(tmp_path / "a.mid", [control(67, 127), on(60), bend, bend, off(60, 480), control(67, 0)])
+    assert len(read_midi(tmp_path / "a.mid")) == 1
+    assert "events 1 of the soft pedal and 2 of the pitch bend are ignored" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -19,7 +20,9 @@ from nnss_utils.model.modes import ModeTable, tone_frames, typical_decay
 from nnss_utils.model.networks import borrow_tables
 from nnss_utils.model.settings import build_network, make_settings
 from nnss_utils.model.time_basis import ATTACK, FEATURES
+from nnss_utils.scores import scale_sequence
 from nnss_utils.synthesis.render import render
+from nnss_utils.training.missing_keys import borrow_keys
 
 T = np.arange(12 * SAMPLE_RATE) / SAMPLE_RATE
 
@@ -143,3 +146,31 @@ def test_the_renderer_s_tone_is_the_stft_of_the_modes(model):
     spectra = np.fft.rfft(frames)[:, : spectral.bins]
     expected = stft(sound[3000:].astype(np.float32), spectral, pad=False)[:8]
     assert np.abs(spectra - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_missing_keys_are_as_loud_as_their_lenders(model):
+    """Several in a row, too: each has the modes and the tables of the same key."""
+    network = keras.models.clone_model(model.network)
+    network.set_weights(model.network.get_weights())
+    heard, modes, f0 = {60, 64}, list(model.tuning.modes), model.tuning.f0
+    for pitch, lender in ((61, 60), (62, 60), (63, 64)):
+        modes[pitch - 60] = tuple(np.array(modes[lender - 60]) * f0[pitch - 60] / f0[lender - 60])
+    lent = dataclasses.replace(model, network=network, tuning=dataclasses.replace(model.tuning, modes=tuple(modes)))
+    assert borrow_keys(lent, heard) == [61, 62, 63]
+    for pitch, lender in ((61, 60), (62, 60), (63, 64)):
+        for seconds in (0.1, 0.3, 1.0):
+            ours, theirs = (
+                np.linalg.norm(render([Note(0.0, seconds, key)], lent, progress=False)) for key in (pitch, lender)
+            )
+            assert abs(20 * np.log10(ours / theirs)) < 1
+
+
+def test_neighbours_in_a_row_borrow_from_the_same_key_as_their_tables(piano):
+    notes = [
+        note for note in scale_sequence(60, 66, repetitions=1, longest=0.5, sustained=0) if note.pitch in (60, 65, 66)
+    ]
+    audio = piano.render(notes)
+    tuning = measure_modes(audio, notes, estimate_tuning(audio, notes, 60, 66))
+    for pitch, lender in ((61, 60), (62, 60), (63, 65), (64, 65)):
+        ratio = tuning.f0[pitch - 60] / tuning.f0[lender - 60]
+        np.testing.assert_allclose(tuning.modes[pitch - 60], np.array(tuning.modes[lender - 60]) * ratio)

@@ -22,6 +22,7 @@ from nnss_utils.instruments.modes import MODES
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
 from nnss_utils.model.inputs import Heard
+from nnss_utils.model.networks import least_parameters
 from nnss_utils.model.settings import Settings, build_network
 from nnss_utils.paths import MODELS, RUNS, atomic_write, existing_file, relative, run_file, safe_name
 
@@ -29,7 +30,8 @@ FORMAT = 1  # of nnss.json: a change that an older version can't read makes it 2
 _CONTENT, WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
 STATE = "training.npz"  # of a checkpoint
 MEMBERS = {_CONTENT, WEIGHTS, _CONFIG, "metadata.json", STATE}
-MOST_BYTES = 4e9  # of a file's members, unpacked
+MOST_BYTES, MOST_TEXT = 4e9, 8e6  # of a file's members, unpacked; of those that are JSON
+MOST_PACKED = 30  # times that a member may be larger than in the file: weights are packed to a fifth at most
 MOST_GROUPS = 10_000  # of an HDF5 file, which may contain itself
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)  # what reading raises
 MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that older files name
@@ -114,8 +116,10 @@ def read_metadata(path: Path) -> dict:
         names = archive.namelist()
         if (unknown := sorted(set(names) - MEMBERS)) or len(set(names)) < len(names):
             raise ValueError(f"it contains {(unknown or sorted(names))[0]!r:.80}, which no model here does")
-        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-            raise ValueError(f"it unpacks to more than {MOST_BYTES / 1e9:g} GB")
+        for member in archive.infolist():
+            most = MOST_BYTES if member.filename in (WEIGHTS, STATE) else MOST_TEXT
+            if member.file_size > min(most, MOST_PACKED * member.compress_size + 1e6):
+                raise ValueError(f"its {member.filename} unpacks to {member.file_size / 1e6:.0f} MB")
         content = json.loads(archive.read(_CONTENT))
         str(content["settings"]["name"]), dict(content["training"])  # what every model has
     return content
@@ -140,6 +144,11 @@ def load_model(name: str) -> TrainedModel:
         if not isinstance(instrument, str) or not isinstance(training, dict):
             raise TypeError("its instrument or its training record is missing")
         tuning = _tuning(content["tuning"], low, high)
+        chosen = settings.network
+        least = least_parameters(chosen.architecture, chosen.layers, chosen.units, settings.spectral.bins)
+        with zipfile.ZipFile(path) as archive:
+            if WEIGHTS in archive.namelist() and archive.getinfo(WEIGHTS).file_size < least:  # a byte each at least
+                raise ValueError(f"its network needs more than {least:,} weights")
     network = build_network(settings)
     load_weights(network, path)
     return TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training)

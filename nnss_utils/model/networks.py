@@ -269,3 +269,12 @@ ARCHITECTURES = {
     "direct_image_convolution": Architecture(direct_image_convolution, layers=4, units=16),
     "direct_transformer": Architecture(direct_transformer, layers=4),
 }
+
+
+def least_parameters(architecture: str, layers: int, units: int, bins: int) -> int:
+    """Return a number of parameters that a network has at least, without building it."""
+    kind = ARCHITECTURES[architecture]
+    if kind.per_voice and not kind.sequences and architecture != "mask_dense":
+        return 16 * units * bins  # of all keys' curves in each bin
+    recurrent = architecture.endswith(("lstm", "gru"))
+    return layers * 6 * units**2 if recurrent else (layers - 1) * units**2
