@@ -21,6 +21,7 @@ from nnss_utils.instruments.load import load_instrument
 from nnss_utils.instruments.score_match import match_score
 from nnss_utils.midi import Note, moved, read_midi, write_midi
 from nnss_utils.paths import RESULTS, relative, write_json
+from nnss_utils.provenance import commit, data_digests, versions
 from nnss_utils.scores import bwv846_prelude, performance, scale_sequence
 
 RESULT = RESULTS / "offsets.json"
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str]) -> None:
             match = match_score(np.pad(sounds[piece], (0, round(LONGEST * SAMPLE_RATE))), pieces[other])
             fits = match.fits and not match.semitones
             wrong.append({"instrument": name, "piece": piece, "notes of": other, "refused": not fits})
-    write_json(RESULT, {"summary": summary(rows, wrong), "isolated notes": truths, "pairs": rows, "wrong pairs": wrong})
+    tables = {"summary": summary(rows, wrong), "isolated notes": truths, "pairs": rows, "wrong pairs": wrong}
+    data = {name: data_digests(notes, np.zeros(0, np.float32))["notes_sha256"] for name, notes in pieces.items()}
+    write_json(RESULT, tables | {"data": data, "versions": versions(), "commit": commit()})
     print(f"{relative(RESULT)}: {summary(rows, wrong)}")
 
 
