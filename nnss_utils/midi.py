@@ -2,9 +2,8 @@
 
 import gc
 import io
-import struct
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from operator import itemgetter
@@ -12,24 +11,24 @@ from pathlib import Path
 
 import mido
 import numpy as np
+from tqdm.utils import CallbackIOWrapper
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, progress_bar
+from nnss_utils.midi_file import FRAME_RATES, plain_midi
 from nnss_utils.paths import atomic_write, existing_file
+from nnss_utils.pedals import SUSTAIN, Channel
 
 DRUM_CHANNEL = 9  # "channel 10" for musicians
-SUSTAIN, SOSTENUTO, SOFT = 64, 66, 67  # controller numbers of the pedals; 64 and above is down
-SOUND_OFF, NOTES_OFF = 120, 123  # controllers that end all notes of a channel: at once, and as if keys were released
+SOFT = 67  # controller number of the soft pedal
 TICKS_PER_BEAT = SAMPLE_RATE // 2  # with the default tempo of 0.5 s a beat, one tick is one sample
 PITCHES = 128  # of MIDI
 MOST_BYTES = 10_000_000  # of a MIDI file
-MOST_EVENTS = 600_000  # of all tracks: more than 250,000 notes
 SHOWN_BYTES = 900_000  # from which reading shows its progress: two seconds
 LONGEST = 24 * 3600.0  # s of music
 LONGEST_DELTA = 0x0FFFFFFF  # ticks: four bytes of seven bits
 DRUMS, NO_LENGTH = "on the drum channel", "of no length"  # why notes are left out
 SOFT_PEDAL, BENDS = "of the soft pedal", "of the pitch bend"  # events that have no effect
-FRAME_RATES = {24: 24.0, 25: 25.0, 29: 30 / 1.001, 30: 30.0}  # frames a second of SMPTE time
 
 
 @dataclass(frozen=True, order=True)
@@ -81,8 +80,9 @@ def read_midi(path: str | Path) -> list[Note]:
     gc.disable()  # it would search hundreds of thousands of messages that are all in use
     try:
         content = plain_midi(path.read_bytes())
-        with _Watched(content, f"reading {path.name:.40}") as file:
-            song = mido.MidiFile(file=file)
+        shown = {"unit": "B", "unit_scale": True, "desc": f"reading {path.name:.40}"}
+        with progress_bar(total=len(content), disable=len(content) < SHOWN_BYTES, **shown) as bar:
+            song = mido.MidiFile(file=CallbackIOWrapper(bar.update, io.BytesIO(content), "read"))
         notes, left_out = _notes_of(_timed_messages(song, content[12:14]))
     except (OSError, EOFError, ValueError, IndexError, KeyError, mido.KeySignatureError) as error:
         reason = str(error) or ("it ends too early" if isinstance(error, EOFError) else type(error).__name__)
@@ -103,96 +103,6 @@ def read_midi(path: str | Path) -> list[Note]:
     if ignored:
         print(f"{path.name}: events {ignored} are ignored")
     return notes
-
-
-def plain_midi(content: bytes) -> bytes:
-    """Return the header and the tracks of a MIDI file's bytes, without what wraps them or stands between them. Raises
-    ValueError unless all tracks that the header counts are there, complete, with numbers of four bytes at most: mido
-    misses a track that the header does not count, and takes minutes for a number of a million bytes."""
-    if content[:4] == b"RIFF" and content[8:12] == b"RMID":
-        content = next((data for name, data in _chunks(content, 12, "little", 2) if name == b"data"), b"")
-    if content[:4] != b"MThd" or len(content) < 14:
-        raise ValueError("it does not begin with a MIDI header")
-    kind, tracks, division = struct.unpack(">HHH", content[8:14])
-    if kind > 1:
-        raise ValueError(f"it is of type {kind}{', independent songs' if kind == 2 else ''}")
-    rate, ticks = 256 - (division >> 8), division & 0xFF
-    if division == 0 or (division >= 0x8000 and (rate not in FRAME_RATES or not ticks)):
-        raise ValueError(
-            f"it has {'0 ticks per beat' if division == 0 else f'{ticks} ticks in {rate} frames a second'}"
-        )
-    found = [
-        data for name, data in _chunks(content, 8 + int.from_bytes(content[4:8], "big"), "big", 1) if name == b"MTrk"
-    ]
-    if len(found) != tracks:
-        raise ValueError(f"its header says {tracks} tracks, and it has {len(found)}")
-    if (events := sum(map(_count_events, found))) > MOST_EVENTS:
-        raise ValueError(f"it has {events:,} events, at most {MOST_EVENTS:,} can be read: split it")
-    header = b"MThd\0\0\0\6" + content[8:14]
-    return header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in found)
-
-
-def _chunks(content: bytes, at: int, order: str, align: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and data of each chunk from `at` on; what is too short to be one is no chunk."""
-    while at + 8 <= len(content) and content[at : at + 4].isalnum():
-        end = at + 8 + int.from_bytes(content[at + 4 : at + 8], order)
-        if end > len(content):
-            raise ValueError(f"it ends too early, {end - len(content)} bytes are missing")
-        yield content[at : at + 4], content[at + 8 : end]
-        at = -(-end // align) * align
-
-
-def _count_events(track: bytes) -> int:
-    """Return how many events a track has, up to where it breaks the grammar (mido says how); ValueError for a number of
-    more than four bytes."""
-    at, status, count = 0, 0, 0
-    while at < len(track):
-        at, _ = _number(track, at)
-        if at < len(track) and track[at] & 0x80:
-            status, at = track[at], at + 1
-        if status in (0xF0, 0xF7, 0xFF):
-            at, size = _number(track, at + (status == 0xFF))
-            at += size
-        elif status >= 0x80:
-            at += 1 if status & 0xE0 == 0xC0 else 2  # programs and pressures have one byte
-        else:
-            break
-        count += 1
-    return count
-
-
-def _number(track: bytes, at: int) -> tuple[int, int]:
-    """Return where a number of seven bits a byte ends, and the number."""
-    value, first = 0, at
-    while at < len(track):
-        value, at = value << 7 | track[at] & 0x7F, at + 1
-        if not track[at - 1] & 0x80:
-            break
-        if at - first == 4:
-            raise ValueError("it has a number of more than four bytes")
-    return at, value
-
-
-class _Watched(io.BytesIO):
-    """Bytes that show how much of them has been read, if they are many."""
-
-    def __init__(self, content: bytes, text: str) -> None:
-        super().__init__(content)
-        shown = len(content) >= SHOWN_BYTES
-        self.bar = progress_bar(total=len(content), desc=text, unit="B", unit_scale=True) if shown else None
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes."""
-        part = super().read(size)
-        if self.bar is not None and self.tell() - self.bar.n > SHOWN_BYTES / 20:
-            self.bar.update(self.tell() - self.bar.n)
-        return part
-
-    def close(self) -> None:
-        """Close the bar too."""
-        if self.bar is not None:
-            self.bar.close()
-        super().close()
 
 
 def _timed_messages(song: mido.MidiFile, division: bytes) -> Iterator[tuple[float, int, mido.Message]]:
@@ -218,54 +128,10 @@ def _timed_messages(song: mido.MidiFile, division: bytes) -> Iterator[tuple[floa
         yield now, number, message
 
 
-class _Channel:
-    """The keys of one channel: those that are held, and released ones that a pedal holds. (pitch, track): strikes."""
-
-    def __init__(self) -> None:
-        self.held: dict[tuple, deque[tuple[float, int]]] = defaultdict(deque)  # (start, velocity)
-        self.pedalled: dict[tuple, list[tuple[float, int]]] = {}
-        self.caught: set[tuple] = set()  # keys that the sostenuto pedal holds
-        self.down = {SUSTAIN: False, SOSTENUTO: False}
-
-    def strike(self, key: tuple, now: float, velocity: int) -> list[tuple]:
-        """Add a note and return the notes that it ends."""
-        self.held[key].append((now, velocity))
-        return [(key, strike) for strike in self.pedalled.pop(key, ())]
-
-    def release(self, key: tuple) -> list[tuple]:
-        """Release the first strike of a key; return it if it ends."""
-        if not self.held[key]:
-            return []
-        strike = self.held[key].popleft()
-        if self.down[SUSTAIN] or key in self.caught:
-            self.pedalled.setdefault(key, []).append(strike)
-            return []
-        return [(key, strike)]
-
-    def control(self, number: int, value: int) -> list[tuple]:
-        """Return the notes that a controller's event ends."""
-        if number in (SOUND_OFF, NOTES_OFF):
-            released = [
-                ended for key, strikes in self.held.items() for _ in range(len(strikes)) for ended in self.release(key)
-            ]
-            return released + (self.free(lambda key: True) if number == SOUND_OFF else [])
-        if number not in self.down or self.down[number] == (value >= 64):
-            return []
-        self.down[number] = value >= 64
-        if number == SOSTENUTO:
-            self.caught = {key for key, strikes in self.held.items() if strikes} if self.down[number] else set()
-        return self.free(lambda key: not self.down[SUSTAIN] and key not in self.caught)
-
-    def free(self, ends: Callable[[tuple], bool]) -> list[tuple]:
-        """Return the notes that pedals hold no more, of the keys of which `ends` is true."""
-        keys = [key for key in self.pedalled if ends(key)]
-        return [(key, strike) for key in keys for strike in self.pedalled.pop(key)]
-
-
 def _notes_of(messages: Iterable[tuple[float, int, mido.Message]]) -> tuple[list[Note], dict[str, int]]:
     """Return notes, paired first in, first out on each key, sorted by start, and how many events each reason leaves
     out."""
-    channels: dict[int, _Channel] = defaultdict(_Channel)
+    channels: dict[int, Channel] = defaultdict(Channel)
     notes: list[Note] = []
     left_out, now = {DRUMS: 0, NO_LENGTH: 0, SOFT_PEDAL: 0, BENDS: 0}, 0.0
 

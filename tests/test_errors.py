@@ -141,7 +141,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' full device")
 def test_a_full_disk_is_one_line(tmp_path):
     with pytest.raises(WriteError, match=r"no sound can be written into .*room"):
-        _write_blocks(Path("/dev/full"), [np.ones(10**6, np.float32)], "FLOAT")
+        _write_blocks(Path("/dev/full"), [np.ones(10**6, np.float32)], "FLOAT", tmp_path)
 
 
 def test_raw_files_are_refused(tmp_path):

@@ -18,7 +18,7 @@ from nnss_utils.synthesis.render import render
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "nnss_utils"
 DATA = Path(__file__).resolve().parent / "data"
-TOP = {"__init__", "errors", "midi", "paths", "provenance", "scores"}
+TOP = {"__init__", "errors", "midi", "midi_file", "paths", "pedals", "provenance", "scores"}
 ROOMS = ("top", "dsp", "instruments", "model", "training", "synthesis", "evaluation", "laboratory", "notebook",
          "maintenance")  # fmt: skip
 

@@ -56,9 +56,9 @@ def make_piece(
     instrument, or the recording `wav` (late, trusted: as in `load_pair`); without either the piece has no target. The
     prediction is written as soon as it is made; if a peak of either is above 1, both are scaled. Raises `InputError`
     for bad input."""
-    name = claim_name(midi, name)
     played = can_play(model.instrument) and not wav
     notes = on_grid(read_notes(midi), grid_of(model.instrument) if played else 1)
+    name = claim_name(midi, name)
     target = None
     if wav:
         notes, target = read_target(wav, notes, model.training["late"], late, trusted)

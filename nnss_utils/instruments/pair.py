@@ -14,7 +14,7 @@ from nnss_utils.instruments.alignment import Alignment, measure_alignment
 from nnss_utils.instruments.base import OWN_RECORDING, Instrument, on_grid
 from nnss_utils.instruments.pitch_check import FEWEST_NOTES, octaves_off
 from nnss_utils.instruments.score_match import FARTHEST, LEAST_CLEARNESS, Match, match_score
-from nnss_utils.instruments.wav import read_wav, stored, write_wav
+from nnss_utils.instruments.wav import BLOCK, read_wav, resampled, stored, write_wav
 from nnss_utils.midi import Note, read_midi, write_midi
 from nnss_utils.paths import relative, release_pages
 from nnss_utils.provenance import data_digests
@@ -130,8 +130,9 @@ def _right_rate(audio: np.ndarray, notes: Sequence[Note]) -> tuple[np.ndarray, M
             probe = soxr.resample(beginning, SAMPLE_RATE * ratio, SAMPLE_RATE, "LQ")
             other = match_score(probe, notes)
             if other.fits and not other.semitones and not octaves_off(probe, notes, other.lag):
-                resampled = soxr.resample(audio, SAMPLE_RATE * ratio, SAMPLE_RATE, "VHQ")
-                return resampled, match_score(resampled, notes), ratio
+                blocks = (audio[at : at + BLOCK] for at in range(0, len(audio), BLOCK))
+                audio = resampled(blocks, SAMPLE_RATE * ratio, len(audio))
+                return audio, match_score(audio, notes), ratio
     return audio, match, 1.0
 
 

@@ -7,11 +7,10 @@ import scipy.fft
 import scipy.signal
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.instruments.score_match import IN_TUNE
+from nnss_utils.instruments.score_match import FRAME, bins_around
 from nnss_utils.midi import Note, midi_to_hz
 from nnss_utils.paths import release_pages
 
-FRAME = 8192  # samples before and after an onset whose spectra are compared
 MOST_NOTES = 400  # of a recording that are compared
 FEWEST_NOTES = 5  # below which nothing can be decided
 MULTIPLES = (0.5, 1.5, 2.5, 3.5, *(1, 2, 3, 4), *(1, 3, 5), *(2, 4, 6))  # of a note's frequency, in four groups
@@ -41,6 +40,4 @@ def octaves_off(audio: np.ndarray, notes: Sequence[Note], lag: float) -> int:
 
 def _peaks(spectrum: np.ndarray, pitch: int) -> np.ndarray:
     """Return the highest bin around each of MULTIPLES of a pitch's frequency, float64 (14,), 0 outside the spectrum."""
-    middles = midi_to_hz(pitch) * np.array(MULTIPLES) * FRAME / SAMPLE_RATE
-    edges = np.stack([np.rint(middles / IN_TUNE), np.rint(middles * IN_TUNE) + 1], axis=1).astype(int)
-    return np.maximum.reduceat(np.append(spectrum, 0.0), np.minimum(edges, len(spectrum)).ravel())[::2]
+    return np.maximum.reduceat(np.append(spectrum, 0.0), bins_around(midi_to_hz(pitch) * np.array(MULTIPLES)))[::2]

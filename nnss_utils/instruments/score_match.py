@@ -79,15 +79,13 @@ def onset_map(audio: np.ndarray) -> np.ndarray:
     """Return how much more each pitch sounds after than before a moment, float32 (hops, pitches LOWEST..HIGHEST), from
     audio (samples,). Row i belongs to sample (i + LAG) HOP; rows and columns are centred, strong rows equally so."""
     count = max(0, (len(audio) - FRAME) // HOP + 1)
-    middles = np.outer([midi_to_hz(pitch) for pitch in range(LOWEST, HIGHEST + 1)], PARTIALS).ravel()
-    middles = np.minimum(middles * FRAME / SAMPLE_RATE, FRAME / 2 / IN_TUNE - 1)
-    edges = np.stack([np.rint(middles / IN_TUNE), np.rint(middles * IN_TUNE) + 1], axis=1).astype(int).ravel()
+    edges = bins_around(np.outer([midi_to_hz(pitch) for pitch in range(LOWEST, HIGHEST + 1)], PARTIALS).ravel())
     window = scipy.signal.get_window("hann", FRAME).astype(np.float32)
     salience = np.zeros((count, HIGHEST + 1 - LOWEST), np.float32)
     for first in range(0, count, 256):
         part = audio[first * HOP : (min(first + 256, count) - 1) * HOP + FRAME]
         frames = np.lib.stride_tricks.sliding_window_view(part, FRAME)[::HOP]
-        spectra = np.abs(scipy.fft.rfft(frames * window))
+        spectra = np.pad(np.abs(scipy.fft.rfft(frames * window)), ((0, 0), (0, 1)))
         peaks = np.maximum.reduceat(spectra, edges, axis=1)[:, ::2]
         salience[first : first + len(frames)] = peaks.reshape(len(frames), -1, len(PARTIALS)).sum(axis=2)
     if count <= LAG:
@@ -98,6 +96,14 @@ def onset_map(audio: np.ndarray) -> np.ndarray:
     rises -= rises.mean(axis=0)
     strength = np.sqrt(np.mean(rises**2, axis=1, keepdims=True))
     return rises / (strength + SOFT * np.percentile(strength, 90) + 1e-9)
+
+
+def bins_around(frequencies: np.ndarray) -> np.ndarray:
+    """Return where the bins around each frequency in Hz (n,) begin and end, int (2 n,), in spectra of FRAME with one
+    bin more: what lies above them gets that one."""
+    middles = frequencies * FRAME / SAMPLE_RATE
+    edges = np.stack([np.rint(middles / IN_TUNE), np.rint(middles * IN_TUNE) + 1], axis=1).astype(int)
+    return np.minimum(edges, FRAME // 2 + 1).ravel()
 
 
 def _match(rises: np.ndarray, notes: Sequence[Note], semitones: int) -> Match:

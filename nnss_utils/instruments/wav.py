@@ -1,6 +1,7 @@
 """WAV files, by soundfile: read with checks, written whole and never clipped; long sounds are memory-mapped."""
 
 import contextlib
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -44,7 +45,7 @@ def read_wav(path: str | Path) -> np.ndarray:
             rate = file.samplerate
             if rate == SAMPLE_RATE:
                 return stored(samples, survey.samples)
-            return stored(_resampled(samples, rate), round(survey.samples * SAMPLE_RATE / rate))
+            return resampled(samples, rate, survey.samples)
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:  # TypeError: a raw file tells no rate
         reason = getattr(error, "error_string", error)
         raise InputError(f"{path} is not a readable sound file ({reason}); give a WAV") from None
@@ -101,12 +102,12 @@ def _remarks(file: soundfile.SoundFile, survey: _Survey, channel: int) -> Iterat
         yield f"{survey.clipped[channel]:.0f} samples are clipped at full scale: record it again at a lower level"
 
 
-def _resampled(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
-    """Yield blocks (samples,) of `rate` Hz at 44.1 kHz, in time with the original."""
+def resampled(blocks: Iterable[np.ndarray], rate: float, samples: int) -> np.ndarray:
+    """Return blocks of float32 at `rate` Hz, `samples` in all, as one array at 44.1 kHz, in time with the original."""
     stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="VHQ")
-    for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    parts = (stream.resample_chunk(block) for block in blocks)
+    rest = (stream.resample_chunk(np.zeros(0, np.float32), last=True) for _ in range(1))  # made after the parts
+    return stored(itertools.chain(parts, rest), round(samples * SAMPLE_RATE / rate))
 
 
 def clipped_samples(part: np.ndarray) -> int:
@@ -144,32 +145,33 @@ def write_wav(path: Path, blocks: Iterable[np.ndarray] | np.ndarray, output: str
             path.parent.mkdir(parents=True, exist_ok=True)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".", dir=path.parent))
         unscaled = Path(folder) / "float.wav"
-        peak = _write_blocks(unscaled, [blocks] if isinstance(blocks, np.ndarray) else blocks, "FLOAT")
+        blocks = [blocks] if isinstance(blocks, np.ndarray) else blocks
+        peak = _write_blocks(unscaled, blocks, "FLOAT", path.parent)
         scale = 1 / peak if peak > 1 else 1.0
         if scale < 1:
             print(f"{relative(path)}: peak {peak:.2f} is above 1; scaled by {20 * np.log10(scale):.1f} dB")
         with atomic_write(path) as part, soundfile.SoundFile(unscaled) as source:
             parts = source.blocks(10 * SAMPLE_RATE, dtype="float32")
-            _write_blocks(part, (block * np.float32(scale) for block in parts), SUBTYPES[output])
+            _write_blocks(part, (block * np.float32(scale) for block in parts), SUBTYPES[output], path.parent)
     return path
 
 
 @contextlib.contextmanager
-def _libsndfile(path: Path) -> Iterator[None]:
-    """Turn an error of libsndfile that writes into a `WriteError` of one line."""
+def _libsndfile(folder: Path) -> Iterator[None]:
+    """Turn an error of libsndfile that writes into a folder into a `WriteError` of one line."""
     try:
         yield
     except (soundfile.LibsndfileError, OSError) as error:
         reason = getattr(error, "error_string", None) or error.strerror
-        room = f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB of room"
-        folder = relative(path.parent.parent)  # of the temporary folder
-        raise WriteError(f"no sound can be written into {folder} ({reason}), {room}; make room", reason) from None
+        room = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB of room"
+        what = f"no sound can be written into {relative(folder)} ({reason})"
+        raise WriteError(f"{what}, {room}; make room", reason) from None
 
 
-def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str) -> float:
-    """Write blocks as a WAV and return their peak."""
+def _write_blocks(path: Path, blocks: Iterable[np.ndarray], subtype: str, folder: Path) -> float:
+    """Write blocks as a WAV for a folder, which an error names, and return their peak."""
     peak = 0.0
-    with _libsndfile(path), soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
+    with _libsndfile(folder), soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV") as file:
         for block in blocks:
             if not np.all(np.isfinite(block)):
                 raise InputError("the sound has values that are not numbers; train the model again, more slowly")

@@ -52,7 +52,10 @@ def main(arguments: Sequence[str]) -> None:
         for piece, other in [*pairwise(pieces), (list(pieces)[-1], next(iter(pieces)))]:
             match = match_score(np.pad(sounds[piece], (0, round(LONGEST * SAMPLE_RATE))), pieces[other])
             fits = match.fits and not match.semitones
-            wrong.append({"instrument": name, "piece": piece, "notes of": other, "refused": not fits})
+            wrong.append(
+                {"instrument": name, "piece": piece, "notes of": other, "refused": not fits}
+                | {"clearness": match.clearness, "share": match.share, "semitones": match.semitones}
+            )
     tables = {"summary": summary(rows, wrong), "isolated notes": truths, "pairs": rows, "wrong pairs": wrong}
     data = {name: data_digests(notes, np.zeros(0, np.float32))["notes_sha256"] for name, notes in pieces.items()}
     write_json(RESULT, tables | {"data": data, "versions": versions(), "commit": commit()})
@@ -96,6 +99,7 @@ def _rows(known: dict, sound: np.ndarray, notes: Sequence[Note], truth: float) -
         found = measure_alignment(recording, notes, match)
         yield known | {
             "case": what, "true_ms": 1000 * offset, "recognized": match.fits and not match.semitones,
+            "clearness": match.clearness, "share": match.share,
             "error_ms": float(found.offset_ms - 1000 * offset - truth), "moved_ms": 1000 * found.samples / SAMPLE_RATE,
             "jitter_ms": None if np.isnan(found.jitter_ms) else float(found.jitter_ms), "pace": float(found.pace),
             "onsets": found.onsets, "doubt": found.doubt,
