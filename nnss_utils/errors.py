@@ -15,6 +15,7 @@ import tqdm
 import tqdm.auto
 
 INJECTED = "# Parameters"  # begins papermill's cell
+GIVEN = (int, float, str, bool, list, dict)  # types of parameters that papermill passes
 
 
 class InputError(ValueError):
@@ -56,6 +57,13 @@ def check_flag(name: str, value: object) -> None:
     """Raise `InputError` unless `value` is a bool (papermill passes `-p fast false` as a true string)."""
     if not isinstance(value, bool):
         raise InputError(f"{name}={value!r} is {type(value).__name__}; write True or False")
+
+
+def given_parameters(function: Callable, scope: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters of `function` in `scope`, a notebook's globals(), including -p parameters that the notebook
+    does not list. Objects of other types that share a name are left out."""
+    names = inspect.signature(function).parameters
+    return {name: scope[name] for name in names if isinstance(scope.get(name), GIVEN)}
 
 
 def check_parameters(scope: Mapping[str, object], *functions: Callable) -> None:

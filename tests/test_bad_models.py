@@ -17,6 +17,7 @@ import pytest
 from nnss_utils.errors import InputError
 from nnss_utils.model import model_file, networks
 from nnss_utils.model.model_file import load_model, save_model
+from nnss_utils.model.settings import Network
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -278,4 +279,4 @@ def test_the_least_number_of_parameters_is_one(architecture):
     layers, units = (1, 4) if architecture.startswith("modal") else (2, 8)
     for bins in (32, 128):
         network = networks.ARCHITECTURES[architecture].build(layers, units, bins)
-        assert 0 < networks.least_parameters(architecture, layers, units, bins) <= network.count_params()
+        assert 0 < Network(architecture, layers, units).least_parameters(bins) <= network.count_params()

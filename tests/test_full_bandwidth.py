@@ -24,6 +24,7 @@ from nnss_utils.paths import PRETRAINED, ROOT, read_json
 from nnss_utils.scores import PRELUDE_TEMPO, bwv847_fugue, scale_sequence
 from nnss_utils.synthesis.render import render
 from nnss_utils.training.dataset import make_dataset
+from nnss_utils.training.missing_keys import borrow_tables
 
 TARGETS = {"correlation": 0.995, "snr_db": 20, "octave_snr_db": 10}
 
@@ -60,7 +61,7 @@ def test_a_key_that_was_never_trained_sounds_after_its_neighbour(model):
     true, neighbour = (render([Note(0.0, 0.5, pitch)], model, progress=False) for pitch in (62, 61))
     network = keras.models.clone_model(model.network)
     network.set_weights(model.network.get_weights())
-    assert networks.borrow_tables(network, {60, 61, 64}, 60, 64) == {62: 61, 63: 64}
+    assert borrow_tables(network, {60, 61, 64}, 60, 64) == {62: 61, 63: 64}
     f0, modes = model.tuning.f0, list(model.tuning.modes)
     modes[2] = tuple(np.array(modes[1]) * f0[2] / f0[1])  # as measure_modes would
     lender = dataclasses.replace(model, network=network, tuning=dataclasses.replace(model.tuning, modes=tuple(modes)))
@@ -71,7 +72,7 @@ def test_a_key_that_was_never_trained_sounds_after_its_neighbour(model):
     kept = {w.path: w.numpy() for w in network.weights}
     for weight in model.network.weights:
         np.testing.assert_array_equal(weight.numpy()[:62], kept[weight.path][:62])
-    assert not networks.borrow_tables(network, set(range(60, 65)), 60, 64)
+    assert not borrow_tables(network, set(range(60, 65)), 60, 64)
 
 
 def test_a_small_file_is_a_quarter_and_sounds_the_same(model, tmp_path):

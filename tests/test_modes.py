@@ -17,12 +17,11 @@ from nnss_utils.model.forward import mode_frames
 from nnss_utils.model.inputs import Heard, Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import load_model, save_model
 from nnss_utils.model.modes import ModeTable, tone_frames, typical_decay
-from nnss_utils.model.networks import borrow_tables
 from nnss_utils.model.settings import build_network, make_settings
 from nnss_utils.model.time_basis import ATTACK, FEATURES
 from nnss_utils.scores import scale_sequence
 from nnss_utils.synthesis.render import render
-from nnss_utils.training.missing_keys import borrow_keys
+from nnss_utils.training.missing_keys import borrow_keys, borrow_tables
 
 T = np.arange(12 * SAMPLE_RATE) / SAMPLE_RATE
 

@@ -90,11 +90,10 @@ def check_invertible(spectral: Spectral) -> None:
     """Raise `InputError` if the step is so long that samples between frames are lost (scipy's NOLA test)."""
     energy = overlap_energy(spectral)
     if energy.min() < 1e-4 * energy.max():  # float32 would lose more than 1e-5
-        large = (
-            f"frame_step={spectral.frame_step} is too large for a {spectral.window} window of {spectral.frame_length}"
+        raise InputError(
+            f"frame_step={spectral.frame_step} is too large for a {spectral.window} window of {spectral.frame_length}: "
+            f"samples between frames are lost; use a step of at most {spectral.frame_length // 2}"
         )
-        step = f"use a step of at most {spectral.frame_length // 2}"
-        raise InputError(f"{large}: samples between frames are lost; {step}")
 
 
 @lru_cache(maxsize=32)

@@ -22,7 +22,6 @@ from nnss_utils.instruments.modes import MODES
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
 from nnss_utils.model.inputs import Heard
-from nnss_utils.model.networks import least_parameters
 from nnss_utils.model.settings import Settings, build_network
 from nnss_utils.paths import MODELS, RUNS, atomic_write, existing_file, relative, run_file, safe_name
 
@@ -144,11 +143,10 @@ def load_model(name: str) -> TrainedModel:
         if not isinstance(instrument, str) or not isinstance(training, dict):
             raise TypeError("its instrument or its training record is missing")
         tuning = _tuning(content["tuning"], low, high)
-        chosen = settings.network
-        least = least_parameters(chosen.architecture, chosen.layers, chosen.units, settings.spectral.bins)
         with zipfile.ZipFile(path) as archive:
-            if WEIGHTS in archive.namelist() and archive.getinfo(WEIGHTS).file_size < least:  # a byte each at least
-                raise ValueError(f"its network needs more than {least:,} weights")
+            size = sum(member.file_size for member in archive.infolist() if member.filename == WEIGHTS)
+        if 0 < size < (least := settings.network.least_parameters(settings.spectral.bins)):  # a byte each at least
+            raise ValueError(f"its network needs more than {least:,} weights")
     network = build_network(settings)
     load_weights(network, path)
     return TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training)

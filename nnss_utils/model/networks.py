@@ -14,7 +14,7 @@ from functools import wraps
 from itertools import pairwise
 
 from nnss_utils.instruments.modes import MODES
-from nnss_utils.midi import PITCHES, nearest_key
+from nnss_utils.midi import PITCHES
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.backend import layers as nn
 from nnss_utils.model.recurrent import BidirectionalLSTM
@@ -227,17 +227,6 @@ def _table(name: str, row, height: int, width: int, rows: int = PITCHES, spread:
     return nn.Reshape((height, width))(table)
 
 
-def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> dict[int, int]:
-    """Copy the nearest trained key's tables to untrained keys of low..high; return these keys with their lenders."""
-    lenders = {pitch: nearest_key(pitch, trained) for pitch in range(low, high + 1) if pitch not in trained}
-    tables = [weight for weight in network.weights if weight.path.startswith(("own_", "key/"))]
-    for weight in tables if lenders else ():
-        values = ops.convert_to_numpy(weight).copy()
-        values[list(lenders)] = values[list(lenders.values())]
-        weight.assign(values)
-    return lenders if tables else {}
-
-
 @dataclass(frozen=True)
 class Architecture:
     """A function (layers, units, bins) -> keras.Model, and the sizes that a parameter of 0 means, for two CPU cores.
@@ -269,12 +258,3 @@ ARCHITECTURES = {
     "direct_image_convolution": Architecture(direct_image_convolution, layers=4, units=16),
     "direct_transformer": Architecture(direct_transformer, layers=4),
 }
-
-
-def least_parameters(architecture: str, layers: int, units: int, bins: int) -> int:
-    """Return a number of parameters that a network has at least, without building it."""
-    kind = ARCHITECTURES[architecture]
-    if kind.per_voice and not kind.sequences and architecture != "mask_dense":
-        return 16 * units * bins  # of all keys' curves in each bin
-    recurrent = architecture.endswith(("lstm", "gru"))
-    return layers * 6 * units**2 if recurrent else (layers - 1) * units**2

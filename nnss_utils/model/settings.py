@@ -1,9 +1,7 @@
 """Checked settings: flat parameters for the user, small frozen dataclasses for the code."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from inspect import signature
 
 from nnss_utils.dsp.normalization import check_power
 from nnss_utils.dsp.stft import Spectral
@@ -41,6 +39,13 @@ class Network:
         """What the architecture is like: `per_voice`, `modes`, `sequences`."""
         return ARCHITECTURES[self.architecture]
 
+    def least_parameters(self, bins: int) -> int:
+        """Return a number of parameters that the network has at least, told without building it."""
+        if self.architecture in ("modal", "mask_keyed"):
+            return 16 * self.units * bins  # of all keys' curves in each bin
+        recurrent = self.architecture.endswith(("lstm", "gru"))
+        return (6 * self.layers if recurrent else self.layers - 1) * self.units**2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -74,7 +79,6 @@ class Training:
         check_choice("precision", self.precision, ("float32", "mixed_bfloat16", "mixed_float16"))
 
 
-GIVEN = (int, float, str, bool, list, dict)  # types of parameters that papermill passes
 PARTS = {"spectral": Spectral, "codification": Codification, "network": Network, "training": Training}
 
 
@@ -146,9 +150,3 @@ def build_network(settings: Settings) -> keras.Model:
     """Return a new network of these settings, with initial weights."""
     network = settings.network
     return ARCHITECTURES[network.architecture].build(network.layers, network.units, settings.spectral.bins)
-
-
-def given_parameters(function: Callable, scope: Mapping[str, object]) -> dict[str, object]:
-    """Return the parameters of `function` in `scope`, a notebook's globals(), including -p parameters that the notebook
-    does not list. Objects of other types that share a name are left out."""
-    return {name: scope[name] for name in signature(function).parameters if isinstance(scope.get(name), GIVEN)}

@@ -143,8 +143,7 @@ def trained_model(loss_model: LossModel, dataset: Dataset, pair: Pair, record: d
 
 
 def _loop(loss_model: LossModel, dataset: Dataset, progress: Progress, keep: Callable, call_probe: Callable) -> None:
-    """Take steps until steps or seconds are done; `keep` writes a checkpoint, `call_probe` calls a probe that is
-    due."""
+    """Take steps until steps or seconds are done; `keep` writes a checkpoint, `call_probe` calls a probe when due."""
     settings = loss_model.settings
     steps, seconds = settings.training.steps, settings.training.seconds
     validation = on_device(dataset.validation_batch())
