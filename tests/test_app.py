@@ -52,7 +52,7 @@ def test_what_is_no_piece_is_refused_in_one_line_without_markup(desk):
     desk._dropped(desk.drop, {"type": "refused", "name": "C:\\songs\\huge.mid", "bytes": 5e7}, [])
     desk.wait()
     assert "huge.mid has 50.0 MB" in desk.piece_message.value and "songs" not in desk.piece_message.value
-    assert "at most 10 MB" in drop(desk, "large.mid", bytes(controls.MOST_BYTES + 1))  # a page that does not refuse it
+    assert "at most 0.9 MB" in drop(desk, "large.mid", bytes(controls.MOST_BYTES + 1))  # a page that does not refuse it
     assert desk.compared.columns == before
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import traitlets
 
 from nnss_utils.errors import InputError
-from nnss_utils.midi import MOST_BYTES, Note, read_midi
+from nnss_utils.midi import SHOWN_BYTES, Note, read_midi
 from nnss_utils.model.model_file import find_model, model_names, read_metadata
 from nnss_utils.model.settings import Settings
 from nnss_utils.notebook.players import BROWSER, STYLE
@@ -19,6 +19,7 @@ from nnss_utils.notebook.players import BROWSER, STYLE
 MOST_SECONDS = 600.0  # of music that the page renders
 MOST_NOTES = 20_000
 MOST_AT_ONCE = 128  # notes
+MOST_BYTES = SHOWN_BYTES  # of a dropped file: what is read in two seconds, without a word about progress
 
 
 def playable_models() -> dict[str, Settings]:
