@@ -19,7 +19,7 @@ from nnss_utils.model.pairs import as_pairs
 from nnss_utils.synthesis.inference import OverlapBuffer, Tiling, predict_spectra
 from nnss_utils.synthesis.voice import VoiceRenderer, key_of
 
-BLOCK_SECONDS = 6.0
+BLOCK_SECONDS = 9.0
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of sound, {remaining} left"
 
 Pieces = Iterator[tuple[int, np.ndarray]]  # (first sample, sound): they add up to the music

@@ -23,8 +23,8 @@ from nnss_utils.synthesis.inference import Tiling, predict_sounds
 FLOOR = 3e-6  # -110 dB: a released voice ends where its key's probe stays below
 PROBE = Note(0.0, 0.25, 0)  # a short note: its tail shows how long its key sounds after release
 TONES = 2**23  # samples of tones in memory, 34 MB
-CACHE_BYTES = 12_000_000  # of the ends of voices in memory
-BEGINNING_BYTES = 48_000_000  # of the beginnings of held keys in memory: 3 s of each of 88 keys
+CACHE_BYTES = 8_000_000  # of the ends of voices in memory
+BEGINNING_BYTES = 64_000_000  # of the beginnings of held keys in memory: 4 s of each of 88 keys
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
 BATCHES = 2  # made at a time, in threads: NumPy makes the inputs of one while the network runs on another
 PIECE = 0.4  # s of a piece of a beginning, about: whole tiles of frames
