@@ -39,7 +39,7 @@ lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $$([ "$$(id -u)" != 0 ] || echo --allow-root) --notebook-dir=. notebooks/01_codification.ipynb
 
 app: $(READY)  ## notebook 10_play as a local web page: a piano played by the network
-	$(BIN)/voila notebooks/10_play.ipynb --token --Voila.ip=127.0.0.1 --VoilaConfiguration.file_allowlist='(?!)' --VoilaConfiguration.show_tracebacks=False $(if $(PORT),--port=$(PORT))
+	$(BIN)/voila notebooks/10_play.ipynb --token --Voila.ip=127.0.0.1 --VoilaConfiguration.file_allowlist='(?!)' --VoilaConfiguration.show_tracebacks=False --VoilaConfiguration.multi_kernel_manager_class=nnss_utils.notebook.visitors.VisitorKernels $(if $(VISITORS),--VisitorKernels.most=$(VISITORS)) $(if $(PORT),--port=$(PORT))
 
 bench: $(READY)  ## benchmark against hardware limits, under 10 minutes
 	$(BIN)/python -m nnss_utils.maintenance.benchmarks

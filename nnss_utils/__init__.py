@@ -26,6 +26,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow: no log lines in notebooks
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")  # the same: freed memory is used again, not given back
+_HOME = os.environ.get("NNSS_HOME") or os.path.dirname(__path__[0])
+os.environ.setdefault("NUMBA_CACHE_DIR", os.path.join(_HOME, "data", "cache", "numba"))  # librosa needs one to write
 
 SAMPLE_RATE = 44100  # Hz, of every sound here
 

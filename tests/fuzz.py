@@ -1,4 +1,5 @@
-"""Broken MIDI files by the thousand: `python tests/fuzz.py 20000`; test_bad_midi runs a short form of it."""
+"""Broken files by the thousand: `python tests/fuzz.py midi 20000`, `... wav 20000`, `... model 5000`; test_bad_midi,
+test_wav and test_bad_models run a short form of them."""
 
 import contextlib
 import io
@@ -9,11 +10,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from tqdm.auto import tqdm
 
 from nnss_utils.errors import InputError
+from nnss_utils.instruments.wav import read_wav
 from nnss_utils.midi import read_midi
 
 # running status, across a meta event too, drums, sysex, pedal, tempo, a note of no length
@@ -22,6 +27,11 @@ RUNNING = bytes.fromhex(
     "00b04000 0a904064 00804000 10803c00 004300 00ff2f00"
 )
 DATA = Path(__file__).resolve().parent.parent / "data"
+SOUNDS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "PCM_U8"), ("WAV", "ULAW"),
+          ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_32"), ("RF64", "PCM_16"), ("W64", "DOUBLE"), ("AIFF", "PCM_16"),
+          ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("CAF", "FLOAT")]  # fmt: skip
+MOST_SECONDS = 2.0  # for one file
+HEADER = 120  # bytes of a sound file that are mutated
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
@@ -133,9 +143,70 @@ def fuzz_midi(count: int, seed: int = 0) -> Counter:
             outcomes["refused, though whole"] += counted is None and bool(struck)
             if counted is not None and struck is not None:
                 assert counted == struck, f"{struck} notes struck, {counted} read: kept in {_keep(content)}"
-    outcomes["slowest, ms"] = round(1000 * slowest)
-    outcomes["peak memory of the process, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return outcomes
+    return outcomes | costs(slowest)
+
+
+def fuzz_wav(count: int, seed: int = 0) -> Counter:
+    """Read so many sound files with mutated headers; raises AssertionError unless each gives finite samples or one line
+    of an error, and for one that takes long."""
+    chance, outcomes, slowest = random.Random(seed), Counter(), 0.0
+    sound = 0.3 * np.sin(np.arange(2 * 6615).reshape(-1, 2) / 7)
+    with tempfile.TemporaryDirectory() as folder:
+        path, files = Path(folder) / "mutated.wav", []
+        for kind, subtype in SOUNDS:
+            for channels in (1, 2):
+                soundfile.write(path, sound[:, :channels], 44100, format=kind, subtype=subtype)
+                files.append(path.read_bytes())
+        for _ in tqdm(range(count), desc="mutated sound files", disable=count < 1000):
+            content = chance.choice(files)
+            content = mutated(content[:HEADER], chance) + content[HEADER:]
+            path.write_bytes(content)
+            begun, said = time.perf_counter(), io.StringIO()
+            try:
+                with contextlib.redirect_stdout(said):
+                    read = read_wav(path)
+                assert read.dtype == np.float32 and read.ndim == 1 and np.isfinite(read).all(), _keep(content)
+                outcomes["read"] += 1
+            except InputError as error:
+                assert "\n" not in str(error), _keep(content)
+                outcomes["refused"] += 1
+            seconds = time.perf_counter() - begun
+            slowest = max(slowest, seconds)
+            assert seconds < MOST_SECONDS, f"{seconds:.1f} s: kept in {_keep(content)}"
+    return outcomes | costs(slowest)
+
+
+def fuzz_model(path: Path, count: int, seed: int = 0) -> Counter:
+    """Load so many mutated copies of a model file; raises AssertionError unless each is refused in one line, or holds
+    what the original held (ZIP ignores some bytes)."""
+    from nnss_utils.model.model_file import load_model  # not before: it imports TensorFlow
+
+    chance, outcomes, slowest = random.Random(seed), Counter(), 0.0
+    content, weights = path.read_bytes(), [np.array(w) for w in load_model(str(path)).network.weights]
+    with tempfile.TemporaryDirectory() as folder:
+        broken = Path(folder) / "broken.keras"
+        for number in tqdm(range(count), desc="mutated model files", disable=count < 1000):
+            altered = content[: chance.randrange(len(content))] if number % 25 == 0 else mutated(content, chance)
+            broken.write_bytes(altered)
+            begun = time.perf_counter()
+            try:
+                loaded = load_model(str(broken))
+                same = all(np.array_equal(a, b) for a, b in zip(loaded.network.weights, weights, strict=True))
+                assert same, f"other weights: kept in {_keep(altered)}"
+                outcomes["loaded, as it was"] += 1
+            except InputError as error:
+                assert "\n" not in str(error), _keep(altered)
+                outcomes["refused"] += 1
+            seconds = time.perf_counter() - begun
+            slowest = max(slowest, seconds)
+            assert seconds < MOST_SECONDS, f"{seconds:.1f} s: kept in {_keep(altered)}"
+    return outcomes | costs(slowest)
+
+
+def costs(slowest: float) -> Counter:
+    """Return what the slowest file (s) and the whole process took."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return Counter({"slowest, ms": round(1000 * slowest), "peak memory of the process, MB": peak})
 
 
 def _keep(content: bytes) -> Path:
@@ -145,5 +216,7 @@ def _keep(content: bytes) -> Path:
 
 
 if __name__ == "__main__":
-    for outcome, number in fuzz_midi(int(sys.argv[1])).items():
-        print(f"{number:>8}  {outcome}")
+    kind, number = sys.argv[1], int(sys.argv[2])
+    fuzzers = {"midi": fuzz_midi, "wav": fuzz_wav, "model": partial(fuzz_model, DATA / "models" / "steinway.keras")}
+    for outcome, times in fuzzers[kind](number).items():
+        print(f"{times:>8}  {outcome}")

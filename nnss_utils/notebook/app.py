@@ -1,7 +1,9 @@
 """The page of notebook 10_play: model selector, piano, recorder, MIDI files; a thread renders while the piano plays."""
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -41,18 +43,27 @@ class App:
             known = ", ".join(models) or "none"
             raise InputError(f"model {model!r} can't be played by keys, only by 06_evaluation; those that can: {known}")
         self.folder, self.gain = folder, gain
-        self.renderer = _renderer(model)
+        self._load(model)
         self.piano = Piano(self.renderer, velocity=velocity, gain=gain)
         self.selector = controls.ModelSelector(models, model, self.use)
         self.keys = _keys(self.piano)
         self.recorder = self._recorder()
         self.pieces = self._pieces()
         self._piece: tuple[str, Sequence[Note]] | None = None  # the one that is shown
-        self._work, self._stop = threading.Thread(), threading.Event()
+        # one thread for all jobs: each new thread would keep memory of its own
+        self._worker, self._last = ThreadPoolExecutor(1), Future()
+        self._last.set_result(None)
+        self._stop = self._stop_running = threading.Event()  # of the last job, and of the one that runs
+
+    def _load(self, model: str) -> None:
+        """Make a renderer for the keys and one for pieces, which would drop what the keys want to keep."""
+        self.renderer = VoiceRenderer(load_model(model))
+        self.renderer.warm_up()
+        self._piece_renderer = VoiceRenderer(self.renderer.model)
 
     def use(self, model: str) -> None:
         """Play by another network from now on, and render the current piece with it."""
-        self.renderer = _renderer(model)
+        self._load(model)
         self.piano.use(self.renderer)
         if self._piece is not None:
             self._begin(lambda: self._render(*self._piece))
@@ -86,7 +97,7 @@ class App:
         heard = read_midi(midi)  # with what the pedal held
         self.record_message.value = f"rendering {len(heard)} notes ..."
         controls.check_piece(heard)
-        sound = self._sound(heard)
+        sound = self._sound(heard, self._piece_renderer)
         wav = write_wav(folder / "played.wav", sound * np.float32(self.gain), "float")
         with self.recorded.hold_sync():
             self.recorded.show({"what you played": sound})
@@ -119,17 +130,17 @@ class App:
         """Render a score of the project or a MIDI file of this machine, and show it like a dropped file."""
         notes = read_notes(midi)
         controls.check_piece(notes)
-        self.wait()
-        self._render(Path(midi).name, notes)
+        self._submit(lambda: self._render(Path(midi).name, notes)).result()
         self.progress.value = 0.0
 
     def _render(self, name: str, notes: Sequence[Note]) -> None:
         """Show notes as a piano roll, and their sound by the network beside the instrument's."""
-        model = self.renderer.model
+        renderer = self._piece_renderer
+        model = renderer.model
         notes = on_grid(notes, grid_of(model.instrument))
         check_range(notes, model.low, model.high, f"the model {model.name}")
         self.piece_message.value = f"{escape(name)}: {len(notes)} notes"
-        sounds, fit = {"prediction (network)": self._sound(notes, self.progress)}, ""
+        sounds, fit = {"prediction (network)": self._sound(notes, renderer, self.progress)}, ""
         if can_play(model.instrument):
             sounds["target (instrument)"] = load_instrument(model.instrument).render(notes)
             length = max(map(len, sounds.values()))
@@ -145,10 +156,12 @@ class App:
         self._piece = name, notes
         self.piece_message.value = f"{escape(name)}: {len(notes)} notes, {self.compared.seconds:.1f} s{fit}"
 
-    def _sound(self, notes: Sequence[Note], progress: ipywidgets.FloatProgress | None = None) -> np.ndarray:
+    def _sound(
+        self, notes: Sequence[Note], renderer: VoiceRenderer, progress: ipywidgets.FloatProgress | None = None
+    ) -> np.ndarray:
         """Return the network's sound of notes; raises `Stopped` if the visitor stops it."""
         blocks, samples = [], max(note.end for note in notes) * SAMPLE_RATE
-        for block in synthesize(notes, self.renderer.model, progress=False):
+        for block in synthesize(notes, renderer.model, renderer=renderer, progress=False):
             self._check_stop()
             blocks.append(block)
             if progress is not None:
@@ -156,19 +169,32 @@ class App:
         return np.concatenate(blocks)
 
     def _check_stop(self) -> None:
-        if self._stop.is_set():
+        if self._stop_running.is_set():
             raise Stopped
 
     def _begin(self, job: Callable[[], object], message: ipywidgets.HTML | None = None) -> None:
-        """Run a job on its own thread after stopping the previous one; the page shows its errors."""
+        """Stop the previous job and run this one after it, while keys sound; the page shows its errors."""
+        message = message or self.piece_message
+        if not self._last.done():
+            message.value = "stopping what was rendered before ..."
+        self._submit(lambda: self._run(job, message))
+
+    def _submit(self, job: Callable[[], object]) -> Future:
+        """Stop the previous job and return the future of this one, which begins as soon as that has stopped."""
         self._stop.set()
-        self.wait()
-        self._work = threading.Thread(target=self._run, args=(job, message or self.piece_message), daemon=True)
-        self._work.start()
+        self._stop = stop = threading.Event()
+
+        def begin() -> None:
+            self._stop_running = stop
+            job()
+
+        self._last = self._worker.submit(begin)
+        return self._last
 
     def _run(self, job: Callable[[], object], message: ipywidgets.HTML) -> None:
         self.cancel.disabled = False
         try:
+            self._check_stop()  # several files dropped at once: only the last is rendered
             job()
         except InputError as error:
             message.value = _bad(str(error))
@@ -176,26 +202,18 @@ class App:
             message.value = "stopped"
         except Exception as error:  # the page shows the line, the log the rest
             message.value = _bad(f"{type(error).__name__}: {error}")
-            raise
+            traceback.print_exc()
         finally:
             self.cancel.disabled = True
             self.progress.value = 0.0
 
     def wait(self) -> None:
-        """Wait until the current job is done or has stopped."""
-        if self._work.ident is not None:  # it was started
-            self._work.join()
-        self._stop.clear()
-
-
-def _renderer(model: str) -> VoiceRenderer:
-    renderer = VoiceRenderer(load_model(model))
-    renderer.warm_up()
-    return renderer
+        """Wait until the last job is done or has stopped."""
+        wait([self._last])
 
 
 def _keys(piano: Piano) -> ipywidgets.VBox:
-    """Return a piano under its velocity, pedal and volume."""
+    """Return a piano under its velocity, pedal and volume; above the page it is said if the kernel is gone."""
     velocity = ipywidgets.IntSlider(piano.velocity, 1, 127, description="velocity")
     pedal = ipywidgets.ToggleButton(description="pedal", tooltip="the sustain pedal; also the space bar")
     volume = ipywidgets.FloatSlider(20 * np.log10(piano.gain), min=-20, max=20, step=0.1, description="volume, dB")
@@ -203,7 +221,7 @@ def _keys(piano: Piano) -> ipywidgets.VBox:
     ipywidgets.link((velocity, "value"), (piano, "velocity"))
     ipywidgets.link((pedal, "value"), (piano, "pedal"))
     volume.observe(lambda change: piano.set_trait("gain", 10 ** (change["new"] / 20)), names="value")
-    return ipywidgets.VBox([ipywidgets.HBox([velocity, pedal, volume]), piano])
+    return ipywidgets.VBox([controls.Watch(), ipywidgets.HBox([velocity, pedal, volume]), piano])
 
 
 def roll_picture(notes: Sequence[Note], seconds: float) -> bytes:

@@ -1,4 +1,5 @@
-"""Controls of the app: the model selector, and the place where visitors drop MIDI files (notebook 10_play)."""
+"""Controls of the app (notebook 10_play): the model selector, the place where visitors drop MIDI files, and the line that
+appears when the kernel is gone."""
 
 import contextlib
 import tempfile
@@ -95,6 +96,21 @@ class MidiDrop(anywidget.AnyWidget):
     label = traitlets.Unicode("Drop a MIDI file here, or choose one").tag(sync=True)
     accept = traitlets.Unicode(".mid,.midi,audio/midi").tag(sync=True)
     most_bytes = traitlets.Int(MOST_BYTES).tag(sync=True)
+
+
+class Watch(anywidget.AnyWidget):
+    """A line over the page that appears when the kernel no longer answers: a page without kernel looks alive."""
+
+    _esm, _css = BROWSER / "watch.js", STYLE
+    text = traitlets.Unicode(
+        "The network does not answer: its kernel is busy or gone. If this line stays, reload the page "
+        "(in JupyterLab: run the notebook again)."
+    ).tag(sync=True)
+
+    def __init__(self) -> None:
+        """Answer whatever the page asks."""
+        super().__init__()
+        self.on_msg(lambda widget, content, buffers: self.send({"type": "here"}))
 
 
 def received(message: dict, buffers: Sequence[memoryview]) -> tuple[str, bytes]:

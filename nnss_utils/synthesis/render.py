@@ -30,15 +30,19 @@ def render(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True)
     return np.concatenate([np.zeros(0, np.float32), *synthesize(notes, model, progress=progress)])
 
 
-def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True) -> Iterator[np.ndarray]:
-    """Yield the sound of `notes` by `model` in float32 blocks (samples,), one after the other. Raises `InputError` for
-    a pitch outside the range that the model was trained on."""
+def synthesize(
+    notes: Sequence[Note], model: TrainedModel, *, renderer: VoiceRenderer | None = None, progress: bool = True
+) -> Iterator[np.ndarray]:
+    """Yield the sound of `notes` by `model` in float32 blocks (samples,), one after the other. `renderer`: of a model
+    with voices, with what it has kept. Raises `InputError` for a pitch outside the range that the model was trained
+    on."""
     notes = sorted(notes)
     check_range(notes, model.low, model.high, f"the model {model.name}")
     total = max((sum(samples_of(note)) for note in notes), default=0) + model.settings.codification.release_samples
     tile = Tiling.of(model).core * model.settings.spectral.frame_step // model.settings.spectral.oversampling
     block, buffer = max(1, round(BLOCK_SECONDS * SAMPLE_RATE / tile)) * tile, OverlapBuffer()  # whole tiles of frames
-    pieces = _voice_pieces(notes, model) if model.settings.network.kind.per_voice else _mix_pieces(notes, model)
+    voices = model.settings.network.kind.per_voice
+    pieces = _voice_pieces(notes, renderer or VoiceRenderer(model)) if voices else _mix_pieces(notes, model)
     shown = {"desc": "synthesizing", "unit_scale": 1 / SAMPLE_RATE, "bar_format": BAR}
     with progress_bar(total=total, disable=not progress, **shown) as bar:
         for at in range(0, total, block):
@@ -49,9 +53,9 @@ def synthesize(notes: Sequence[Note], model: TrainedModel, *, progress: bool = T
             bar.update(size)
 
 
-def _voice_pieces(notes: Sequence[Note], model: TrainedModel) -> Callable[[int, int], Pieces]:
+def _voice_pieces(notes: Sequence[Note], renderer: VoiceRenderer) -> Callable[[int, int], Pieces]:
     """Return a generator function of voices beginning in samples at..at + size; identical notes are rendered once."""
-    starts, renderer = [samples_of(note)[0] for note in notes], VoiceRenderer(model)
+    starts = [samples_of(note)[0] for note in notes]
 
     def pieces(at: int, size: int) -> Pieces:
         beginning = range(bisect_left(starts, at), bisect_left(starts, at + size))
