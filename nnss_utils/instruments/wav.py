@@ -18,6 +18,7 @@ from nnss_utils.paths import CACHE, atomic_write, existing_file, relative, writi
 
 MOST_IN_MEMORY = 600 * SAMPLE_RATE  # samples of one sound
 LOSSY = ("MPEG", "VORBIS", "OPUS", "ADPCM", "GSM")  # in the names of formats and subtypes
+RATES, MOST_CHANNELS = (2000, 1_000_000), 64  # Hz; of a file's header
 EIGHT_BITS = ("PCM_U8", "PCM_S8", "ULAW", "ALAW")
 FULL_SCALE = 0.999
 SILENT = 1e-4
@@ -33,6 +34,9 @@ def read_wav(path: str | Path) -> np.ndarray:
     path = existing_file(path, "WAV file")
     try:
         with soundfile.SoundFile(path) as file:
+            if not RATES[0] <= file.samplerate <= RATES[1] or file.channels > MOST_CHANNELS:
+                said = f"{file.samplerate} Hz and {file.channels} channels"
+                raise InputError(f"{path} says that it has {said}, which can't be; export it again")
             survey = _survey(file)
             channel = int(np.argmax(survey.peaks >= SILENT)) if len(survey.peaks) else 0
             _check_survey(survey, path)
