@@ -23,11 +23,12 @@ Everything in `__all__` is here under one name and is imported only when it is u
 
 import importlib
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow: no log lines in notebooks
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")  # the same: freed memory is used again, not given back
-_HOME = os.environ.get("NNSS_HOME") or os.path.dirname(__path__[0])
-os.environ.setdefault("NUMBA_CACHE_DIR", os.path.join(_HOME, "data", "cache", "numba"))  # librosa needs one to write
+_HOME = os.environ.get("NNSS_HOME", Path(__file__).resolve().parent.parent)
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(_HOME, "data", "cache", "numba")))  # librosa must write somewhere
 
 SAMPLE_RATE = 44100  # Hz, of every sound here
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import soundfile
 from PIL import Image
 
@@ -77,6 +78,18 @@ def serving(command: list[str], home: Path, ready: str, token: str) -> Iterator[
 
 def new_token() -> str:
     return secrets.token_hex(16)
+
+
+def kernels_of(token: str) -> list[psutil.Process]:
+    """Return the kernels of the server that has this token."""
+    servers = [p for p in psutil.process_iter() if f"--token={token}" in _words(p)]
+    return [child for server in servers for child in server.children() if "ipykernel_launcher" in _words(child)]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
 
 
 class Errors:

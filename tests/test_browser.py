@@ -8,6 +8,7 @@ import dataclasses
 import io
 import shlex
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -25,6 +26,7 @@ from browser import (
     Errors,
     blob,
     colours,
+    kernels_of,
     new_token,
     picture_of,
     serving,
@@ -445,6 +447,28 @@ def test_the_app_plays_and_survives_whatever_is_dropped_on_it(chromium, app, tmp
     record(page)
     assert errors.said == []
     page.close()
+
+
+def test_a_page_says_that_its_kernel_is_gone_and_none_stays_behind(chromium, app):
+    address, token = app
+    page = chromium.new_page()
+    page.goto(f"{address}/?token={token}", timeout=120_000)
+    page.wait_for_selector(".nnss-piano", timeout=120_000)
+    line = page.locator(".nnss-gone")
+    assert line.count() == 1 and line.is_hidden()
+    for kernel in kernels_of(token):
+        kernel.kill()
+    line.wait_for(state="visible", timeout=40_000)
+    assert "reload the page" in line.inner_text()
+    page.reload(timeout=120_000)
+    page.wait_for_selector(".nnss-piano", timeout=120_000)
+    strike(page, page.locator(".nnss-piano"), 60)
+    page.close()
+    for _ in range(60):  # 20 s after the last message, on a machine that is busy
+        if not kernels_of(token):
+            break
+        time.sleep(1)
+    assert kernels_of(token) == []
 
 
 def test_the_app_gives_no_files_and_asks_for_its_token(app):

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -32,10 +34,26 @@ def test_visitors_beyond_the_most_are_told_so(monkeypatch):
     answers = asyncio.run(five())
     assert answers[:3] == ["0", "1", "2"]
     assert all(isinstance(answer, HTTPError) and answer.status_code == 503 for answer in answers[3:])
-    assert "3 players" in answers[3].log_message % answers[3].args
+    assert "All 3 pianos are taken" in answers[3].reason
     listed.pop()  # one has gone
     assert asyncio.run(manager.start_kernel()) == "2"
     assert 0 < manager.cull_idle_timeout + manager.cull_interval <= 30 and not manager.cull_connected
+
+
+def test_a_kernel_ends_without_its_page_but_not_while_that_loads(monkeypatch):
+    manager, ended = VisitorKernels(), []
+
+    async def cull(self, kernel_id: str) -> None:
+        ended.append(kernel_id)
+
+    monkeypatch.setattr(AsyncMappingKernelManager, "cull_kernel_if_idle", cull)
+    for name, quiet in {"loads": 60, "was closed": 60, "never came": 121}.items():
+        manager._kernels[name] = SimpleNamespace(last_activity=datetime.now(UTC) - timedelta(seconds=quiet))
+    manager.notify_connect("was closed")
+    for name in manager._kernels:
+        asyncio.run(manager.cull_kernel_if_idle(name))
+    manager._kernels.clear()
+    assert ended == ["was closed", "never came"]
 
 
 def test_a_page_s_question_is_answered(monkeypatch):

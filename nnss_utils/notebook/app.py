@@ -161,7 +161,7 @@ class App:
     ) -> np.ndarray:
         """Return the network's sound of notes; raises `Stopped` if the visitor stops it."""
         blocks, samples = [], max(note.end for note in notes) * SAMPLE_RATE
-        for block in synthesize(notes, renderer.model, renderer=renderer, progress=False):
+        for block in synthesize(notes, renderer.model, by=renderer, progress=False):
             self._check_stop()
             blocks.append(block)
             if progress is not None:

@@ -1,5 +1,5 @@
-"""Controls of the app (notebook 10_play): the model selector, the place where visitors drop MIDI files, and the line that
-appears when the kernel is gone."""
+"""Controls of the app (notebook 10_play): the model selector, the place where visitors drop MIDI files, and the line
+that appears when the kernel is gone."""
 
 import contextlib
 import tempfile

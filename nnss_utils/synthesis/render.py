@@ -31,18 +31,16 @@ def render(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True)
 
 
 def synthesize(
-    notes: Sequence[Note], model: TrainedModel, *, renderer: VoiceRenderer | None = None, progress: bool = True
+    notes: Sequence[Note], model: TrainedModel, *, by: VoiceRenderer | None = None, progress: bool = True
 ) -> Iterator[np.ndarray]:
-    """Yield the sound of `notes` by `model` in float32 blocks (samples,), one after the other. `renderer`: of a model
-    with voices, with what it has kept. Raises `InputError` for a pitch outside the range that the model was trained
-    on."""
+    """Yield the sound of `notes` by `model` in float32 blocks (samples,), one after the other. by: the model's renderer
+    with what it has kept. Raises `InputError` for a pitch outside the range that the model was trained on."""
     notes = sorted(notes)
     check_range(notes, model.low, model.high, f"the model {model.name}")
     total = max((sum(samples_of(note)) for note in notes), default=0) + model.settings.codification.release_samples
     tile = Tiling.of(model).core * model.settings.spectral.frame_step // model.settings.spectral.oversampling
     block, buffer = max(1, round(BLOCK_SECONDS * SAMPLE_RATE / tile)) * tile, OverlapBuffer()  # whole tiles of frames
-    voices = model.settings.network.kind.per_voice
-    pieces = _voice_pieces(notes, renderer or VoiceRenderer(model)) if voices else _mix_pieces(notes, model)
+    pieces = _voice_pieces(notes, model, by) if model.settings.network.kind.per_voice else _mix_pieces(notes, model)
     shown = {"desc": "synthesizing", "unit_scale": 1 / SAMPLE_RATE, "bar_format": BAR}
     with progress_bar(total=total, disable=not progress, **shown) as bar:
         for at in range(0, total, block):
@@ -53,9 +51,9 @@ def synthesize(
             bar.update(size)
 
 
-def _voice_pieces(notes: Sequence[Note], renderer: VoiceRenderer) -> Callable[[int, int], Pieces]:
+def _voice_pieces(notes: Sequence[Note], model: TrainedModel, by: VoiceRenderer | None) -> Callable[[int, int], Pieces]:
     """Return a generator function of voices beginning in samples at..at + size; identical notes are rendered once."""
-    starts = [samples_of(note)[0] for note in notes]
+    starts, renderer = [samples_of(note)[0] for note in notes], by or VoiceRenderer(model)
 
     def pieces(at: int, size: int) -> Pieces:
         beginning = range(bisect_left(starts, at), bisect_left(starts, at + size))

@@ -57,8 +57,7 @@ class Dataset:
     def __init__(self, notes: Sequence[Note], audio: np.ndarray, settings: Settings, tuning: Tuning | None) -> None:
         """Prepare drawing; parameters as of `make_dataset`."""
         self.settings, self.spectral, self.audio, self.tuning = settings, settings.spectral, audio, tuning
-        self.notes = sorted(notes)
-        self.voices = Voices.of(self.notes)
+        self.notes, self.voices = sorted(notes), Voices.of(sorted(notes))
         self.starts, self.held = np.array([samples_of(note)[0] for note in self.notes]), self.voices.held
         self.release = settings.codification.release_samples
         self.ends = self.starts + self.held + self.release
@@ -156,8 +155,7 @@ class Sequences(Dataset):
         found, batch = np.zeros(0, np.int64), self.settings.training.batch
         for _ in range(50):
             first = self._candidates(rng, 4 * batch)
-            inside = np.zeros(len(first), bool)
-            outside = np.ones(len(first), bool)
+            inside, outside = np.zeros(len(first), bool), np.ones(len(first), bool)
             for low, high in self.blocks:
                 inside |= (first >= low) & (first + self.width <= high)
                 outside &= (first >= high) | (first + self.width <= low)

@@ -1,4 +1,4 @@
-"""How well a recording's offset is found: `python -m nnss_utils.maintenance.offsets FONT.sf2 MIDI ...` plays pieces by
+"""How well a recording's offset is found: `python tests/offsets.py FONT.sf2 MIDI ...` plays pieces by
 several instruments, moves them by known offsets, and writes data/results/offsets.json. It needs the fluidsynth command.
 
 The truth is what an instrument's isolated notes show, played without any offset: attacks take their time."""
