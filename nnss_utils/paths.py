@@ -14,9 +14,19 @@ from nnss_utils.errors import InputError, WriteError
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("NNSS_HOME", ROOT))  # tests write elsewhere
-CACHE, MODELS, COMMITTED_RESULTS = (ROOT / "data" / name for name in ("cache", "models", "results"))
+MODELS, COMMITTED_RESULTS = (ROOT / "data" / name for name in ("models", "results"))
 RUNS, RENDERS, RESULTS = (HOME / "data" / name for name in ("runs", "renders", "results"))
 IMAGES = HOME / "img"
+
+
+def cache_folder(checkout: Path, home: Path) -> Path:
+    """Return the folder of what is made once for all homes: the checkout's, or the home's where that can't be written."""
+    shared = checkout / "data" / "cache"
+    writable = os.access(shared if shared.exists() else shared.parent, os.W_OK)
+    return shared if writable else home / "data" / "cache"
+
+
+CACHE = cache_folder(ROOT, HOME)
 LONGEST_NAME = 120  # bytes; with what is added to it, file systems take 255
 PRETRAINED = MODELS / "steinway.keras"  # the model that the project ships
 
