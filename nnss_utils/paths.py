@@ -20,7 +20,7 @@ IMAGES = HOME / "img"
 
 
 def cache_folder(checkout: Path, home: Path) -> Path:
-    """Return the folder of what is made once for all homes: the checkout's, or the home's where that can't be written."""
+    """Return the folder of what is made once for all homes: the checkout's, or the home's if that can't be written."""
     shared = checkout / "data" / "cache"
     writable = os.access(shared if shared.exists() else shared.parent, os.W_OK)
     return shared if writable else home / "data" / "cache"

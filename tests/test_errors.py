@@ -1,5 +1,6 @@
 """Bad parameters are refused in one line; a notebook run from the shell shows it and leaves nothing half done."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from nnss_utils.errors import InputError, WriteError, check_flag, check_parameters
 from nnss_utils.instruments.wav import _write_blocks, read_wav, write_wav
 from nnss_utils.model.settings import make_settings
-from nnss_utils.paths import existing_file, safe_name, write_json
+from nnss_utils.paths import cache_folder, existing_file, safe_name, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -148,3 +149,19 @@ def test_raw_files_are_refused(tmp_path):
     (tmp_path / "a.raw").write_bytes(bytes(1000))
     with pytest.raises(InputError, match=r"a\.raw is not a readable sound file"):
         read_wav(tmp_path / "a.raw")
+
+
+def test_the_cache_lies_where_it_can_be_written(tmp_path, monkeypatch):
+    checkout, home = tmp_path / "checkout", tmp_path / "home"
+    (checkout / "data").mkdir(parents=True)
+    assert cache_folder(checkout, home) == checkout / "data" / "cache"
+    monkeypatch.setattr(os, "access", lambda path, mode: home in Path(path).parents)  # as in a checkout of another user
+    assert cache_folder(checkout, home) == home / "data" / "cache"
+
+
+def test_numba_writes_its_cache_into_the_home_of_results(tmp_path):
+    code = "import nnss_utils, numba.core.config as config; print(config.CACHE_DIR)"
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    environment["NNSS_HOME"] = str(tmp_path)
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert said.stdout.strip() == str(tmp_path / "data" / "cache" / "numba"), said.stderr

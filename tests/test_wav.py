@@ -2,6 +2,7 @@
 
 import errno
 
+import fuzz
 import numpy as np
 import pytest
 import soundfile
@@ -134,3 +135,15 @@ def test_no_room_for_hours_of_sound_is_said(tmp_path, short_limit, monkeypatch):
     monkeypatch.setattr(wav.tempfile, "TemporaryFile", lambda dir: Full())
     with pytest.raises(InputError, match=r"has no room for .* hours of sound, .* GB \(No space left on device\)"):
         read_wav(written(tmp_path / "a.wav", TONE))
+
+
+def test_mutated_headers_give_samples_or_one_line():
+    outcomes = fuzz.fuzz_wav(600, seed=1)
+    assert outcomes["read"] > 60 and outcomes["refused"] > 200
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(1, 1), (44100, 200)])
+def test_a_header_that_cannot_be_is_refused(tmp_path, rate, channels):
+    soundfile.write(tmp_path / "x.wav", np.full((100, channels), 0.1), rate)
+    with pytest.raises(InputError, match=f"{rate} Hz and {channels} channels, which can't be"):
+        read_wav(tmp_path / "x.wav")
