@@ -144,7 +144,7 @@ def load_model(name: str) -> TrainedModel:
             raise TypeError("its instrument or its training record is missing")
         tuning = _tuning(content["tuning"], low, high)
         with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist() if member.filename == WEIGHTS)
+            size = sum(len(archive.read(name)) for name in archive.namelist() if name == WEIGHTS)  # and checksums
         if 0 < size < (least := settings.network.least_parameters(settings.spectral.bins)):  # a byte each at least
             raise ValueError(f"its network needs more than {least:,} weights")
     network = build_network(settings)
