@@ -9,8 +9,8 @@ import scipy.signal
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import Spectral, stft, third_octave_edges
+from nnss_utils.evaluation import OCTAVES
 
-OCTAVES = (20, 250, 500, 1000, 2000, 4000, 8000, 16000, 20000)  # Hz, edges of the bands
 FLOOR_DB = -80.0  # below the target's strongest bin
 ATTACK_SECONDS = 0.04
 MULTI_SCALE = (2048, 1024, 512, 256, 128, 64)  # FFT sizes

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from nnss_utils.errors import exit_with
-from nnss_utils.evaluation.metrics import OCTAVES
+from nnss_utils.evaluation import OCTAVES
 from nnss_utils.paths import RENDERS, RESULTS, read_json, relative, safe_name, write_json
 from nnss_utils.scores import SCORES
 
