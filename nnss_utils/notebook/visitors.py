@@ -13,8 +13,8 @@ class VisitorKernels(AsyncMappingKernelManager):
     """Starts at most `most` kernels, and ends one whose page was closed some 20 s ago, or did not open for `loading` s.
     A page that is open and idle, or in a tab that sleeps, keeps its connection and so its kernel."""
 
-    most = Integer(10, min=1, config=True, help="pages at once, each with a kernel of about 0.95 GB")
-    loading = Integer(120, config=True, help="s in which a page must connect: ten at once take a minute on two cores")
+    most = Integer(10, min=1, config=True, help="pages at once, each with a kernel")
+    loading = Integer(120, config=True, help="s in which a new kernel's page must connect")
     cull_idle_timeout = Integer(15, config=True, help="s without a page after which a kernel ends")
     cull_interval = Integer(5, config=True, help="s between two looks for such kernels")
     _opened = Set(help="kernels that have had a page")
