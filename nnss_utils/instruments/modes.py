@@ -18,6 +18,7 @@ WINDOWS = ((0.03, 0.33), (0.1, 1.1), (0.5, 4.5), (4.0, 12.0))  # s: modes decay 
 SHORTEST = 0.1  # s of a window that can be read
 RANGE_DB = 70.0  # below a window's strongest peak
 LEAST_HZ, MOST_HZ = 20.0, 20_000.0
+RUMBLE = (22.0, 31.0, 44.0)  # Hz: the room's and the case's, which has no peak; its lowest, carrier, highest
 APART = 1.9  # times the resolution of a window, 1 / seconds: nearer peaks are one mode
 
 
@@ -38,11 +39,14 @@ def measure_modes(audio: np.ndarray, notes: Sequence[Note], tuning: Tuning) -> T
 
 
 def with_partials(peaks: Sequence[float], partials: np.ndarray) -> np.ndarray:
-    """Return up to MODES frequencies (Hz): PEAKS of the `peaks`, then `partials` that are none of them, then the rest
-    of the peaks."""
+    """Return up to MODES frequencies (Hz): PEAKS of the `peaks`, then `partials` that are none of them, a carrier of
+    the RUMBLE if it has none of these, then the rest of the peaks."""
     first = np.array(peaks[:PEAKS])
     reach = 0.2 * partials[0]
     missing = [f for f in partials.tolist() if not np.any(np.abs(first - f) < reach)]
+    lowest, carrier, highest = RUMBLE
+    if len(first) and not any(lowest < f < highest for f in (*first, *missing)):
+        missing.insert(0, carrier)
     return np.concatenate([first, missing, peaks[PEAKS:]])[:MODES]
 
 
