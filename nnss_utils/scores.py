@@ -112,9 +112,10 @@ def read_notes(midi: str | Path) -> list[Note]:
 
 def scale_sequence(
     low: int = 21, high: int = 108, repetitions: int = 5, shortest: float = 0.03, longest: float = 2.0,
-    sustained: float = 12.0, gap: float = 0.45, velocity: int = 100, softest: int = 0, seed: int = 0,
+    sustained: float = 12.0, gap: float = 0.45, velocity: int = 100, softest: int = 0, seed: int = 0, every: int = 1,
 ) -> list[Note]:  # fmt: skip
-    """Return every pitch low..high up and down, one note at a time, with durations that vary.
+    """Return every pitch low..high (or one of `every` three, ...) up and down, one note at a time, with durations that
+    vary.
 
     Durations run from `shortest` to `longest` (s) in equal ratios, shuffled by `seed` so that each key gets short
     and long ones; every key is held once for `sustained` s (0: never). After each note come `gap` s of rest for its
@@ -123,6 +124,7 @@ def scale_sequence(
     for name, value, least, most in (
         ("low", low, 0, 127), ("high", high, 0, 127), ("repetitions", repetitions, 1, 1000),
         ("velocity", velocity, 1, 127), ("softest", softest, 0, velocity), ("seed", seed, 0, 2**31 - 1),
+        ("every", every, 1, 127),
     ):  # fmt: skip
         check_number(name, value, least, most, integer=True)
     for name, value, least in (
@@ -131,7 +133,7 @@ def scale_sequence(
         check_number(name, value, least, 60)
     if low > high or shortest > longest:
         raise InputError(f"low={low}..high={high}, shortest={shortest}..longest={longest} s: give the smaller first")
-    keys = range(high + 1 - low)
+    keys = range(len(range(low, high + 1, every)))
     rng = np.random.default_rng(seed)
     ladder = np.geomspace(shortest, longest, 2 * repetitions - (sustained > 0))
     ladder = np.append(ladder, [sustained] * (sustained > 0))  # as many durations as a key has notes
@@ -142,6 +144,6 @@ def scale_sequence(
     lengths = [float(durations[at]) for at in order]
     starts = accumulate((length + gap for length in lengths[:-1]), initial=0.1)
     return [
-        Note(start, start + length, low + at[0], int(velocities[at]))
+        Note(start, start + length, low + every * at[0], int(velocities[at]))
         for at, start, length in zip(order, starts, lengths, strict=True)
     ]

