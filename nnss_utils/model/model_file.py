@@ -4,9 +4,10 @@ only the weights are read, into the network that the settings describe; no pickl
 
 import contextlib
 import dataclasses
-import io
 import itertools
 import json
+import math
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -30,8 +31,9 @@ _CONTENT, WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
 STATE = "training.npz"  # of a checkpoint
 MEMBERS = {_CONTENT, WEIGHTS, _CONFIG, "metadata.json", STATE}
 MOST_BYTES, MOST_TEXT = 4e9, 8e6  # of a file's members, unpacked; of those that are JSON
-MOST_PACKED = 30  # times that a member may be larger than in the file: weights are packed to a fifth at most
-MOST_GROUPS = 10_000  # of an HDF5 file, which may contain itself
+MOST_PACKED = {WEIGHTS: 8, STATE: 8}  # times that a member may be larger than in the file: weights to a fifth at most
+MOST_UNPACKED = 30  # the same of JSON, and of what HDF5 packs
+MOST_GROUPS = 1000  # of an HDF5 file, which may contain itself
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)  # what reading raises
 MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that older files name
 
@@ -115,9 +117,12 @@ def read_metadata(path: Path) -> dict:
         names = archive.namelist()
         if (unknown := sorted(set(names) - MEMBERS)) or len(set(names)) < len(names):
             raise ValueError(f"it contains {(unknown or sorted(names))[0]!r:.80}, which no model here does")
+        if WEIGHTS not in names:
+            raise ValueError(f"its {WEIGHTS} is missing")
         for member in archive.infolist():
-            most = MOST_BYTES if member.filename in (WEIGHTS, STATE) else MOST_TEXT
-            if member.file_size > min(most, MOST_PACKED * member.compress_size + 1e6):
+            most = MOST_BYTES if member.filename in MOST_PACKED else MOST_TEXT
+            packed = MOST_PACKED.get(member.filename, MOST_UNPACKED) * member.compress_size
+            if member.file_size > min(most, packed + 1e6):
                 raise ValueError(f"its {member.filename} unpacks to {member.file_size / 1e6:.0f} MB")
         content = json.loads(archive.read(_CONTENT))
         str(content["settings"]["name"]), dict(content["training"])  # what every model has
@@ -143,10 +148,10 @@ def load_model(name: str) -> TrainedModel:
         if not isinstance(instrument, str) or not isinstance(training, dict):
             raise TypeError("its instrument or its training record is missing")
         tuning = _tuning(content["tuning"], low, high)
-        with zipfile.ZipFile(path) as archive:
-            size = sum(len(archive.read(name)) for name in archive.namelist() if name == WEIGHTS)  # and checksums
-        if 0 < size < (least := settings.network.least_parameters(settings.spectral.bins)):  # a byte each at least
-            raise ValueError(f"its network needs more than {least:,} weights")
+        least = settings.network.least_parameters(settings.spectral.bins)
+        with _unpacked_weights(path) as weights:
+            if min(_count_numbers(weights)) < least:
+                raise ValueError(f"its network needs more than {least:,} weights")
     network = build_network(settings)
     load_weights(network, path)
     return TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training)
@@ -156,13 +161,27 @@ def load_weights(network: keras.Model, path: Path) -> None:
     """Put a model file's weights into a network of the same kind; raises `InputError`, perhaps after some weights."""
     with _refusing(path, f"not a {network.name} as this project builds it"):
         with zipfile.ZipFile(path) as archive:
-            described, weights = archive.read(_CONFIG), archive.read(WEIGHTS)
+            described = archive.read(_CONFIG)
         if unknown := sorted(_classes(described) - _classes(network.to_json())):
             raise ValueError(f"it has {', '.join(f'{module}.{name}' for module, name in unknown):.100}")
-        _check_arrays(weights, network.count_params())
-        with tempfile.TemporaryDirectory() as folder:  # the checked bytes only; and Keras reads a plain file faster
-            Path(folder, WEIGHTS).write_bytes(weights)
-            network.load_weights(Path(folder, WEIGHTS))
+        with _unpacked_weights(path) as weights:
+            parameters = network.count_params()
+            numbers, _ = _count_numbers(weights, parameters)
+            if numbers != parameters:  # Keras would leave missing weights as they are
+                raise ValueError(f"it has {numbers} numbers, the network {parameters}")
+            network.load_weights(weights)
+        if not all(np.isfinite(np.asarray(weight)).all() for weight in network.weights):
+            raise ValueError("its weights are not all numbers")
+
+
+@contextlib.contextmanager
+def _unpacked_weights(path: Path) -> Iterator[Path]:
+    """Give a file with a model file's weights, whose checksum is right, in a folder that is deleted afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, WEIGHTS)
+        with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as packed, weights.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked, 2**20)
+        yield weights
 
 
 def _classes(description: str | bytes) -> set[tuple[str, str]]:
@@ -178,10 +197,13 @@ def _classes(description: str | bytes) -> set[tuple[str, str]]:
     return found
 
 
-def _check_arrays(weights: bytes, parameters: int) -> None:
-    """Raise ValueError unless HDF5 bytes hold just `parameters` finite numbers: no other files, no endless groups."""
-    with h5py.File(io.BytesIO(weights), "r") as file:
-        groups, numbers = [file], 0
+def _count_numbers(weights: Path, most: float = math.inf) -> tuple[int, int]:
+    """Return how many numbers an HDF5 file says that it holds, counted until they are more than `most`, and how many
+    its bytes can hold. Raise ValueError for chunks that are larger than their arrays, for other files in it, and for
+    endless groups."""
+    numbers = stored = 0
+    with h5py.File(weights, "r") as file:
+        groups = [file]
         for seen, group in enumerate(groups):  # grows on the way
             if seen == MOST_GROUPS:
                 raise ValueError("it has endless groups")
@@ -191,14 +213,15 @@ def _check_arrays(weights: bytes, parameters: int) -> None:
                 item = group[name]
                 if isinstance(item, h5py.Group):
                     groups.append(item)
-                elif item.external or item.is_virtual or item.dtype.kind not in "fiu":
+                    continue
+                if item.external or item.is_virtual or item.dtype.kind not in "fiu":
                     raise ValueError(f"{name!r:.60} in it is not an array of numbers")
-                elif (numbers := numbers + item.size) > parameters:
-                    raise ValueError(f"it has {numbers} numbers, the network {parameters}")
-                elif not np.isfinite(item[()]).all():
-                    raise ValueError("its weights are not all numbers")
-    if numbers < parameters:  # Keras would leave missing weights as they are
-        raise ValueError(f"it has {numbers} numbers, the network {parameters}")
+                numbers, stored = numbers + item.size, stored + item.id.get_storage_size()
+                if numbers > most:
+                    return numbers, MOST_UNPACKED * stored
+                if item.chunks and math.prod(item.chunks) > max(item.size, 2**16):
+                    raise ValueError(f"{name!r:.60} in it is smaller than a chunk of it")
+    return numbers, MOST_UNPACKED * stored
 
 
 def _heard(content: dict, low: int, high: int) -> Heard:

@@ -43,8 +43,11 @@ class Network:
         """Return a number of parameters that the network has at least, told without building it."""
         if self.architecture in ("modal", "mask_keyed"):
             return 16 * self.units * bins  # of all keys' curves in each bin
+        if self.architecture == "direct_image_convolution":
+            return 27 * self.layers * self.units**2  # a kernel of 3 frames by 9 bins for each two channels
         recurrent = self.architecture.endswith(("lstm", "gru"))
-        return (6 * self.layers if recurrent else self.layers - 1) * self.units**2
+        inner = (6 * self.layers if recurrent else self.layers - 1) * self.units**2
+        return inner + 4 * self.units * bins  # to and from the bins
 
 
 @dataclass(frozen=True, kw_only=True)
