@@ -317,6 +317,32 @@ def test_a_wrong_pace_is_found_and_put_right(piano, pace, tmp_path, capsys):
     assert max(abs(a.start - b.start * pace) for a, b in zip(pair.notes, notes, strict=True)) < 0.001
 
 
+@pytest.mark.parametrize("pace", [0.99, 1.003])
+def test_a_wrong_pace_is_put_right_where_the_offset_is_not_sure(piano, pace, tmp_path, capsys):
+    notes = performance(seed=4, velocity=90)[:900]
+    timing, slower = paced(piano, notes, pace)
+    midi, wav = saved(tmp_path, slower, notes)
+    pair = load_pair(midi, wav)
+    assert "stretched" in capsys.readouterr().out and timing.pace == pytest.approx(pace, abs=2e-4)
+    assert max(abs(a.start - b.start * pace) for a, b in zip(pair.notes, notes, strict=True)) < 0.02
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [even([60] * 40, 0.5), even([60, 67] * 10, 0.5), even([48, 55, 52, 55] * 12, 0.2), even([60, 61] * 30, 0.12)],
+    ids=["one key", "two keys", "a figure", "a trill"],
+)
+def test_notes_that_repeat_are_taken_and_their_rate_is_told_by_the_tuning(piano, notes, tmp_path, capsys):
+    audio = piano.render(notes)
+    midi, wav = saved(tmp_path, audio, notes)
+    for trusted in (False, True):
+        assert len(load_pair(midi, wav, trusted=trusted).audio) == len(audio)
+    assert "resampled" not in capsys.readouterr().out
+    midi, wav = saved(tmp_path, soxr.resample(audio, 44100, 48000, "VHQ"), notes)
+    assert abs(len(load_pair(midi, wav).audio) - len(audio)) < 10
+    assert "those of 48000 Hz in a file that says otherwise: resampled" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("rates", [(44100, 48000), (48000, 44100)])
 def test_a_file_that_says_a_wrong_rate_is_put_right(piano, rates, tmp_path, capsys):
     """A regular arpeggio fits at every note but for its pitches."""

@@ -1,7 +1,7 @@
 """Onset alignment: how far the onsets of a recording lie behind its MIDI file's (notebook 01_codification)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.ndimage
@@ -31,6 +31,7 @@ RISE = 0.003  # s
 BLOCK = 10 * SAMPLE_RATE // FLUX_HOP * FLUX_HOP  # samples that are filtered at a time
 REACH = 0.1  # s around the score's match where attacks are looked for
 PACE_SLACK, PACE_STEP = 0.12, 0.002  # s by which the last onset is moved to find the pace
+LEAST_LAG = 0.1  # s at the last onset by which a recording runs at another pace, though its offset isn't sure
 LEAST_DRIFT_MS = 0.3  # over the recording
 FEWEST_DRIFTING = 4  # repeated pitches that show a drift
 
@@ -65,11 +66,13 @@ def measure_alignment(audio: np.ndarray, notes: Sequence[Note], match: Match | N
         return Alignment(1000 * match.lag, np.inf, np.nan, 0, doubt="its onsets don't fit the MIDI file's clearly")
     starts = np.array([note.start for note in notes])
     lag, pace = _mean_rise(audio, starts, match)
+    off_pace = match.pace != 1 and abs(pace - 1) * starts.max() >= LEAST_LAG
+    rough = Alignment(1000 * lag, np.inf, np.nan, 0, pace if off_pace else 1.0)
     bands = [_clear_onsets(audio, notes, lag, pace, high_pass) for high_pass in HIGH_PASSES]
     release_pages(audio)
     readings = next((found for found in bands if len(found) >= ENOUGH_ONSETS), max(bands, key=len))
     if len(readings) < FEWEST_ONSETS:
-        return Alignment(1000 * lag, np.inf, np.nan, len(readings), doubt="too few onsets stand clear of other notes")
+        return replace(rough, onsets=len(readings), doubt="too few onsets stand clear of other notes")
     start, pitch, late = readings.T
     late = late + (pace - match.pace) * 1000 * start  # a pace has to be seen in the onsets of equal pitches
     groups = [np.flatnonzero(pitch == key) for key in np.unique(pitch[pitch > 0])]
@@ -87,7 +90,8 @@ def measure_alignment(audio: np.ndarray, notes: Sequence[Note], match: Match | N
         doubt = f"its attacks are slow, or differ by {sigma:.1f} ms"
     steps = [np.diff(late[group]) for group in groups]
     jitter = _sigma(np.concatenate(steps)) / np.sqrt(2) if groups else np.nan
-    return Alignment(centre, error, float(jitter), len(late), match.pace + slope / 1000, doubt)
+    found = rough.pace if doubt else match.pace + slope / 1000
+    return Alignment(centre, error, float(jitter), len(late), found, doubt)
 
 
 def _sigma(deviations: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, check_flag, check_number
 from nnss_utils.instruments.alignment import Alignment, measure_alignment
 from nnss_utils.instruments.base import OWN_RECORDING, Instrument, on_grid
-from nnss_utils.instruments.pitch_check import FEWEST_NOTES, octaves_off
+from nnss_utils.instruments.pitch_check import FEWEST_NOTES, in_tune_db, octaves_off
 from nnss_utils.instruments.score_match import FARTHEST, LEAST_CLEARNESS, Match, match_score
 from nnss_utils.instruments.wav import BLOCK, read_wav, resampled, stored, write_wav
 from nnss_utils.midi import Note, read_midi, write_midi
@@ -22,6 +22,7 @@ from nnss_utils.provenance import data_digests
 SAME_OFFSET = 0.005  # s; offsets of two recordings that differ by less count as equal
 SHORTER = 0.05  # s by which a recording may end before its last note
 WRONG_RATES = (48 / 44.1, 44.1 / 48, 0.5, 2.0)  # of what the file says, that are tried
+CLEARLY_TUNED_DB = 6.0  # by which a wrong rate's pitches stand out more
 PROBE_SECONDS = 120.0  # of a recording at a wrong rate
 
 
@@ -99,7 +100,7 @@ def _aligned(
     if late is not None:
         check_number("late", late, -FARTHEST * SAMPLE_RATE, FARTHEST * SAMPLE_RATE, integer=True)
     check_flag("trusted", trusted)
-    audio, match, ratio = _right_rate(read_wav(wav), notes)
+    audio, match, ratio = _right_rate(read_wav(wav), notes, trusted)
     name = Path(wav).name
     if ratio != 1:
         print(
@@ -110,7 +111,7 @@ def _aligned(
     release_pages(audio)
     report, offset = _report(alignment), alignment.samples if late is None else late
     print(f"{name}: {report}")
-    if alignment.pace != 1 and not alignment.doubt:
+    if alignment.pace != 1:
         notes = [replace(note, start=note.start * alignment.pace, end=note.end * alignment.pace) for note in notes]
         print(f"{name}: the notes' times are stretched by {alignment.pace:.6f} to fit the recording")
     if like is not None and late is None and (alignment.doubt or abs(offset - like) < SAME_OFFSET * SAMPLE_RATE):
@@ -120,20 +121,33 @@ def _aligned(
     return notes, moved(audio, -offset), offset, report
 
 
-def _right_rate(audio: np.ndarray, notes: Sequence[Note]) -> tuple[np.ndarray, Match, float]:
+def _right_rate(audio: np.ndarray, notes: Sequence[Note], trusted: bool) -> tuple[np.ndarray, Match, float]:
     """Return a recording at the rate at which it fits the notes, how it fits, and its own rate over 44.1 kHz: a file
-    can say another rate than its samples have."""
+    can say another rate than its samples have, unless it is trusted."""
     match = match_score(audio, notes)
-    if not match.fits or match.semitones:
-        beginning = audio[: round(PROBE_SECONDS * SAMPLE_RATE)]
-        for ratio in WRONG_RATES:
-            probe = soxr.resample(beginning, SAMPLE_RATE * ratio, SAMPLE_RATE, "LQ")
-            other = match_score(probe, notes)
-            if other.fits and not other.semitones and not octaves_off(probe, notes, other.lag):
-                blocks = (audio[at : at + BLOCK] for at in range(0, len(audio), BLOCK))
-                audio = resampled(blocks, SAMPLE_RATE * ratio, len(audio))
-                return audio, match_score(audio, notes), ratio
-    return audio, match, 1.0
+    ratio = 1.0 if trusted or (match.fits and match.telling and not match.semitones) else _rate(audio, notes, match)
+    if ratio == 1:
+        return audio, match, ratio
+    blocks = (audio[at : at + BLOCK] for at in range(0, len(audio), BLOCK))
+    audio = resampled(blocks, SAMPLE_RATE * ratio, len(audio))
+    return audio, match_score(audio, notes), ratio
+
+
+def _rate(audio: np.ndarray, notes: Sequence[Note], match: Match) -> float:
+    """Return the ratio of WRONG_RATES at which a recording fits clearly, or 1. Where notes repeat too much to tell, the
+    tuning does."""
+    beginning = audio[: round(PROBE_SECONDS * SAMPLE_RATE)]
+    if not match.telling:
+        tuned = {ratio: in_tune_db(beginning, notes, ratio) for ratio in (1.0, *WRONG_RATES[:2])}
+        best = max(tuned, key=tuned.get)
+        return best if tuned[best] > tuned[1.0] + CLEARLY_TUNED_DB else 1.0
+    for ratio in WRONG_RATES:
+        probe = soxr.resample(beginning, SAMPLE_RATE * ratio, SAMPLE_RATE, "LQ")
+        other = match_score(probe, notes)
+        clear = other.fits and other.clearness >= LEAST_CLEARNESS and not other.semitones
+        if clear and not octaves_off(probe, notes, other.lag):
+            return ratio
+    return 1.0
 
 
 def _check_piece(audio: np.ndarray, notes: Sequence[Note], match: Match, wav: str | Path, trusted: bool) -> None:
@@ -147,6 +161,9 @@ def _check_piece(audio: np.ndarray, notes: Sequence[Note], match: Match, wav: st
         if semitones:
             design = "unless the instrument sounds so by design, as a 16-foot stop or a bell"
             print(f"{relative(wav)}: {sounding}: transpose the MIDI file, or many partials can't be learnt ({design})")
+        return
+    if not match.telling:
+        print(f"{relative(wav)}: its notes repeat too much to tell whether this is their recording: taken as it is")
         return
     if match.fits:
         reason = f"{sounding}; transpose one of them"
@@ -163,11 +180,12 @@ def _check_piece(audio: np.ndarray, notes: Sequence[Note], match: Match, wav: st
 
 def _report(alignment: Alignment) -> str:
     """Return what was measured in one line."""
-    if alignment.doubt:
-        about = f"its onsets lie about {alignment.offset_ms:+.0f} ms behind the MIDI file's, but this is not sure"
-        return f"{about}: {alignment.doubt}; nothing is moved (late=SAMPLES moves it)"
     pace = f"{abs(alignment.pace - 1):.4%} {'slow' if alignment.pace > 1 else 'fast'}"
     drift = f"; it runs {pace} (record with the clock that plays)" if alignment.pace != 1 else ""
+    if alignment.doubt:
+        late = f"{alignment.offset_ms:+.0f} ms ({round(alignment.offset_ms / 1000 * SAMPLE_RATE):,} samples)"
+        about = f"its onsets lie about {late} behind the MIDI file's, but this is not sure"
+        return f"{about}: {alignment.doubt}; nothing is moved (late=SAMPLES moves it){drift}"
     error = f"+-{alignment.error_ms:.2f}" if alignment.error_ms >= 0.005 else "+-0.00"
     jitter = "unknown" if np.isnan(alignment.jitter_ms) else f"{alignment.jitter_ms:.2f} ms"
     measured = f"onsets {alignment.offset_ms:+.2f} ms {error} behind the MIDI file's, jitter {jitter}"

@@ -18,6 +18,21 @@ MULTIPLES = (0.5, 1.5, 2.5, 3.5, *(1, 2, 3, 4), *(1, 3, 5), *(2, 4, 6))  # of a 
 OCTAVE_BELOW = 0.6  # partials between: an octave lower from 0.63; as written, 12 instruments up to 0.46
 OCTAVE_ABOVE = 0.1  # odd partials: an octave higher 0.00 on most; as written from 0.52
 
+SEGMENT = 2**15  # samples of a spectrum that tells tens of cents
+ON, BESIDE = np.arange(-20, 21, 5), np.concatenate([np.arange(-60, -39, 5), np.arange(40, 61, 5)])  # cents
+
+
+def in_tune_db(audio: np.ndarray, notes: Sequence[Note], ratio: float) -> float:
+    """Return by how many dB the notes' partials up to 5 kHz stand out from what lies half a semitone beside them, in
+    audio (samples,) whose samples have `ratio` times the rate that its file says."""
+    f, power = scipy.signal.welch(audio, SAMPLE_RATE, nperseg=min(SEGMENT, len(audio)))
+    partials = (
+        np.outer([midi_to_hz(pitch) for pitch in sorted({note.pitch for note in notes})], np.arange(1, 7)) / ratio
+    )
+    partials, level = partials[partials < 5000], 10 * np.log10(power + 1e-20)
+    on, beside = (np.interp(np.outer(partials, 2 ** (cents / 1200)), f, level).max(axis=1) for cents in (ON, BESIDE))
+    return float(np.mean(on - beside)) if len(partials) else 0.0
+
 
 def octaves_off(audio: np.ndarray, notes: Sequence[Note], lag: float) -> int:
     """Return 12 if audio (samples,), `lag` s behind its notes, misses their odd partials, -12 if it has some between

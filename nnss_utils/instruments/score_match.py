@@ -29,7 +29,8 @@ CLEAR, FEWEST_CLEAR = 8.0, 3  # standard deviations by which a stretch is clear 
 LEAST_SPREAD = 0.7  # of scores
 ALIKE = 0.8  # of its best score, which a stretch has where it fits too
 LEAST_CLEARNESS = 7.5  # data/results/offsets.json: recordings of their notes from 9.8, of others up to 5.3
-OF_IDEAL = 0.8  # of what notes themselves reach, which is little where they repeat
+OF_IDEAL = 0.75  # of what notes themselves reach, which is little where they repeat
+LEAST_IDEAL = 6.5  # of notes; those that repeat more fit too much else to tell
 LEAST_SHARE = 0.64  # clear stretches that fit elsewhere are those of another performance
 
 
@@ -49,6 +50,11 @@ class Match:
     ideal: float = np.inf
 
     @property
+    def telling(self) -> bool:
+        """Whether these notes differ enough for their pitches and times to tell a recording of them."""
+        return self.ideal >= LEAST_IDEAL
+
+    @property
     def fits(self) -> bool:
         """Whether the recording is of these notes, or clearly of them transposed."""
         least = AS_WRITTEN * LEAST_CLEARNESS if self.semitones else min(LEAST_CLEARNESS, OF_IDEAL * self.ideal)
@@ -60,13 +66,18 @@ def match_score(audio: np.ndarray, notes: Sequence[Note]) -> Match:
     rises = onset_map(audio[: round(MOST_SECONDS * SAMPLE_RATE)])
     release_pages(audio)
     matches = [_match(rises, notes, by) for by in INTERVALS]
+    ideal = _match(_ideal_map(notes), notes, 0).clearness
+    written = replace(next(match for match in matches if not match.semitones), ideal=ideal)
+    if written.fits and OF_IDEAL * ideal < LEAST_CLEARNESS:  # notes that repeat fit at other pitches too
+        return written
     best = max(matches, key=lambda match: match.clearness * (1.0 if match.semitones else AS_WRITTEN))
-    return replace(best, ideal=_match(_ideal_map(notes, len(rises)), notes, 0).clearness)
+    return replace(best, ideal=ideal)
 
 
-def _ideal_map(notes: Sequence[Note], count: int) -> np.ndarray:
-    """Return the map (count, pitches) of a recording in which nothing but the notes' own pitches rise."""
-    rises = np.zeros((count + LAG, HIGHEST + 1 - LOWEST), np.float32)
+def _ideal_map(notes: Sequence[Note]) -> np.ndarray:
+    """Return the map (hops, pitches) of a recording in which nothing but the notes' own pitches rise."""
+    count = min(MOST_SECONDS, max((note.end for note in notes), default=0)) * SAMPLE_RATE // HOP
+    rises = np.zeros((int(count) + LAG, HIGHEST + 1 - LOWEST), np.float32)
     for note in notes:
         row = round(note.start * SAMPLE_RATE / HOP)
         if row < len(rises) and LOWEST <= note.pitch <= HIGHEST:
