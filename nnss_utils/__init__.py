@@ -7,7 +7,7 @@
 Rooms, from the top down; a room imports only from the rooms above it (a test checks it):
 
     midi, scores        notes: read (midi_file, pedals), written, and the project's own pieces
-                        (paths, errors, provenance: for every room)
+                        (paths, errors, provenance, hdf5_file: for every room)
     dsp                 STFT, phase demodulation, power normalization
     instruments         notes -> sound: the piano, SoundFonts; training pairs and their checks
     model               codification -> network inputs -> network -> normalized prediction; the model file

@@ -35,7 +35,7 @@ def plain_midi(content: bytes) -> bytes:
 
 def _chunks(content: bytes, at: int, order: str, align: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield name and data of each chunk from `at` on; what is too short to be one is no chunk."""
-    while at + 8 <= len(content) and content[at : at + 4].isalnum():
+    while at + 8 <= len(content) and all(32 <= byte < 127 for byte in content[at : at + 4]):
         end = at + 8 + int.from_bytes(content[at + 4 : at + 8], order)
         if end > len(content):
             raise ValueError(f"it ends too early, {end - len(content)} bytes are missing")

@@ -18,7 +18,7 @@ from nnss_utils.synthesis.render import render
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "nnss_utils"
 DATA = Path(__file__).resolve().parent / "data"
-TOP = {"__init__", "errors", "midi", "midi_file", "paths", "pedals", "provenance", "scores"}
+TOP = {"__init__", "errors", "hdf5_file", "midi", "midi_file", "paths", "pedals", "provenance", "scores"}
 ROOMS = ("top", "dsp", "instruments", "model", "training", "synthesis", "evaluation", "laboratory", "notebook",
          "maintenance")  # fmt: skip
 
@@ -99,7 +99,8 @@ def lines_of(paths) -> int:
 def test_the_package_stays_small():
     method = ("dsp", "model", "training", "synthesis")
     assert lines_of(path for room in method for path in (PACKAGE / room).rglob("*.py")) < 3000
-    assert lines_of(SOURCES.values()) < 9400  # 8700, and the reading of real pairs and of bad parameters
+    # 8700, the reading of real pairs and of strangers' files, and a second piano with 16 dynamics
+    assert lines_of(SOURCES.values()) < 9700
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:

@@ -22,6 +22,7 @@ RATES, MOST_CHANNELS = (2000, 1_000_000), 64  # Hz; of a file's header
 EIGHT_BITS = ("PCM_U8", "PCM_S8", "ULAW", "ALAW")
 FULL_SCALE = 0.999
 SILENT = 1e-4
+SOFTER = 0.01  # than the loudest channel: one without the instrument
 DC_OFFSET = 1e-3  # mean of the samples; less does no harm
 BLOCK = 10 * SAMPLE_RATE  # samples that are read at a time
 SUBTYPES = {"16-bit": "PCM_16", "float": "FLOAT"}
@@ -38,7 +39,7 @@ def read_wav(path: str | Path) -> np.ndarray:
                 said = f"{file.samplerate} Hz and {file.channels} channels"
                 raise InputError(f"{path} says that it has {said}, which can't be; export it again")
             survey = _survey(file)
-            channel = int(np.argmax(survey.peaks >= SILENT)) if len(survey.peaks) else 0
+            channel = int(np.argmax(survey.loudness >= SOFTER * survey.loudness.max()))
             _check_survey(survey, path)
             for remark in _remarks(file, survey, channel):
                 print(f"{relative(path)}: {remark}")
@@ -57,23 +58,27 @@ def read_wav(path: str | Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What a whole file has: samples, and of each channel its peak, mean and clipped samples, all (channels,)."""
+    """What a whole file has: samples, and of each channel its peak, mean, clipped samples and loudness (the root mean
+    square around the mean), all (channels,)."""
 
     samples: int
     peaks: np.ndarray
     means: np.ndarray
     clipped: np.ndarray
+    loudness: np.ndarray
 
 
 def _survey(file: soundfile.SoundFile) -> _Survey:
     """Read a sound file once, in blocks."""
-    samples, peaks, sums, clipped = 0, *np.zeros((3, file.channels))
+    samples, peaks, sums, squares, clipped = 0, *np.zeros((4, file.channels))
     for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
         samples += len(block)
         peak = np.abs(block).max(axis=0, initial=0)
         peaks, sums = np.maximum(peaks, peak), sums + block.sum(axis=0, dtype=np.float64)
+        squares += np.square(block, dtype=np.float64).sum(axis=0)
         clipped += [clipped_samples(block[:, i]) if peak[i] >= FULL_SCALE else 0 for i in range(file.channels)]
-    return _Survey(samples, peaks, sums / max(1, samples), clipped)
+    means, power = sums / max(1, samples), squares / max(1, samples)
+    return _Survey(samples, peaks, means, clipped, np.sqrt(np.maximum(0, power - means**2)))
 
 
 def _check_survey(survey: _Survey, path: Path) -> None:
@@ -82,7 +87,7 @@ def _check_survey(survey: _Survey, path: Path) -> None:
         raise InputError(f"{path} has no samples; export it again")
     if not np.all(np.isfinite(survey.peaks)):
         raise InputError(f"{path} has samples that are not numbers; export it again")
-    if np.all(survey.peaks < SILENT):
+    if np.all((survey.peaks < SILENT) | (survey.loudness < SILENT / 100)):
         raise InputError(f"{path} is silent; export it with the instrument sounding")
 
 

@@ -69,6 +69,8 @@ class Step:
         except papermill.PapermillExecutionError as error:
             where = "" if error.ename == InputError.__name__ else f"{relative(made)} failed: {error.ename}: "
             raise InputError(f"{where}{error.evalue}") from None
+        if missing := [relative(path) for path in self.writes if not path.is_file()]:
+            raise InputError(f"{relative(made)} ended, but {missing[0]} is not there; is another checkout installed?")
         write_json(self.stamp, {"digest": self.digest})
 
 

@@ -6,19 +6,16 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import math
-import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from nnss_utils.errors import InputError, check_number
+from nnss_utils.hdf5_file import count_numbers, unpacked
 from nnss_utils.instruments.modes import MODES
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
@@ -32,8 +29,7 @@ STATE = "training.npz"  # of a checkpoint
 MEMBERS = {_CONTENT, WEIGHTS, _CONFIG, "metadata.json", STATE}
 MOST_BYTES, MOST_TEXT = 4e9, 8e6  # of a file's members, unpacked; of those that are JSON
 MOST_PACKED = {WEIGHTS: 8, STATE: 8}  # times that a member may be larger than in the file: weights to a fifth at most
-MOST_UNPACKED = 30  # the same of JSON, and of what HDF5 packs
-MOST_GROUPS = 1000  # of an HDF5 file, which may contain itself
+MOST_PACKED_TEXT = 30  # the same of JSON
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)  # what reading raises
 MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that older files name
 
@@ -121,7 +117,7 @@ def read_metadata(path: Path) -> dict:
             raise ValueError(f"its {WEIGHTS} is missing")
         for member in archive.infolist():
             most = MOST_BYTES if member.filename in MOST_PACKED else MOST_TEXT
-            packed = MOST_PACKED.get(member.filename, MOST_UNPACKED) * member.compress_size
+            packed = MOST_PACKED.get(member.filename, MOST_PACKED_TEXT) * member.compress_size
             if member.file_size > min(most, packed + 1e6):
                 raise ValueError(f"its {member.filename} unpacks to {member.file_size / 1e6:.0f} MB")
         content = json.loads(archive.read(_CONTENT))
@@ -149,8 +145,8 @@ def load_model(name: str) -> TrainedModel:
             raise TypeError("its instrument or its training record is missing")
         tuning = _tuning(content["tuning"], low, high)
         least = settings.network.least_parameters(settings.spectral.bins)
-        with _unpacked_weights(path) as weights:
-            if min(_count_numbers(weights)) < least:
+        with unpacked(path, WEIGHTS) as weights:
+            if min(count_numbers(weights)) < least:
                 raise ValueError(f"its network needs more than {least:,} weights")
     network = build_network(settings)
     load_weights(network, path)
@@ -164,24 +160,14 @@ def load_weights(network: keras.Model, path: Path) -> None:
             described = archive.read(_CONFIG)
         if unknown := sorted(_classes(described) - _classes(network.to_json())):
             raise ValueError(f"it has {', '.join(f'{module}.{name}' for module, name in unknown):.100}")
-        with _unpacked_weights(path) as weights:
+        with unpacked(path, WEIGHTS) as weights:
             parameters = network.count_params()
-            numbers, _ = _count_numbers(weights, parameters)
+            numbers, _ = count_numbers(weights, parameters)
             if numbers != parameters:  # Keras would leave missing weights as they are
                 raise ValueError(f"it has {numbers} numbers, the network {parameters}")
             network.load_weights(weights)
         if not all(np.isfinite(np.asarray(weight)).all() for weight in network.weights):
             raise ValueError("its weights are not all numbers")
-
-
-@contextlib.contextmanager
-def _unpacked_weights(path: Path) -> Iterator[Path]:
-    """Give a file with a model file's weights, whose checksum is right, in a folder that is deleted afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder, WEIGHTS)
-        with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as packed, weights.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked, 2**20)
-        yield weights
 
 
 def _classes(description: str | bytes) -> set[tuple[str, str]]:
@@ -195,33 +181,6 @@ def _classes(description: str | bytes) -> set[tuple[str, str]]:
 
     json.loads(description, object_hook=collect)
     return found
-
-
-def _count_numbers(weights: Path, most: float = math.inf) -> tuple[int, int]:
-    """Return how many numbers an HDF5 file says that it holds, counted until they are more than `most`, and how many
-    its bytes can hold. Raise ValueError for chunks that are larger than their arrays, for other files in it, and for
-    endless groups."""
-    numbers = stored = 0
-    with h5py.File(weights, "r") as file:
-        groups = [file]
-        for seen, group in enumerate(groups):  # grows on the way
-            if seen == MOST_GROUPS:
-                raise ValueError("it has endless groups")
-            for name in group:
-                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError(f"{name!r:.60} in it is a link")
-                item = group[name]
-                if isinstance(item, h5py.Group):
-                    groups.append(item)
-                    continue
-                if item.external or item.is_virtual or item.dtype.kind not in "fiu":
-                    raise ValueError(f"{name!r:.60} in it is not an array of numbers")
-                numbers, stored = numbers + item.size, stored + item.id.get_storage_size()
-                if numbers > most:
-                    return numbers, MOST_UNPACKED * stored
-                if item.chunks and math.prod(item.chunks) > max(item.size, 2**16):
-                    raise ValueError(f"{name!r:.60} in it is smaller than a chunk of it")
-    return numbers, MOST_UNPACKED * stored
 
 
 def _heard(content: dict, low: int, high: int) -> Heard:

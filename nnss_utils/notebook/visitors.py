@@ -6,7 +6,7 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado.web import HTTPError
 from traitlets import Integer, Set
 
-BUSY = "All %d pianos are taken: reload this page in half a minute"
+BUSY = "All %d pianos are taken: reload this page in a minute or two"
 
 
 class VisitorKernels(AsyncMappingKernelManager):

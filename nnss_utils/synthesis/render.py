@@ -12,6 +12,7 @@ from nnss_utils.dsp.demodulation import heterodyne, inverse_heterodyne
 from nnss_utils.dsp.stft import istft, oversample, padding, samples_of_frames, stft, undersample
 from nnss_utils.errors import progress_bar
 from nnss_utils.instruments.base import velocity_gain
+from nnss_utils.instruments.wav import stored
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.model.codification import codify
 from nnss_utils.model.model_file import TrainedModel
@@ -26,8 +27,10 @@ Pieces = Iterator[tuple[int, np.ndarray]]  # (first sample, sound): they add up 
 
 
 def render(notes: Sequence[Note], model: TrainedModel, *, progress: bool = True) -> np.ndarray:
-    """Return the whole sound of `notes` by `model`, float32 (samples,); raises `InputError` as `synthesize`."""
-    return np.concatenate([np.zeros(0, np.float32), *synthesize(notes, model, progress=progress)])
+    """Return the whole sound of `notes` by `model`, float32 (samples,), mapped from a temporary file if it is long;
+    raises `InputError` as `synthesize`."""
+    samples = round(SAMPLE_RATE * max((note.end for note in notes), default=0))
+    return stored(synthesize(notes, model, progress=progress), samples)
 
 
 def synthesize(

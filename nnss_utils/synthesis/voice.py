@@ -5,7 +5,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count, islice
+from itertools import accumulate, count, groupby, islice
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ PROBE = Note(0.0, 0.25, 0)  # a short note: its tail shows how long its key soun
 TONES = 2**23  # samples of tones in memory, 34 MB
 CACHE_BYTES = 8_000_000  # of the ends of voices in memory
 BEGINNING_BYTES = 64_000_000  # of the beginnings of held keys in memory: 4 s of each of 88 keys
+MOST_HELD = 500 * SAMPLE_RATE  # samples of voices that are made together, 88 MB: many are held for long by a pedal
 AHEAD = 2 * SAMPLE_RATE  # samples of tone made at first for a held key; each further time twice as many
 BATCHES = 2  # made at a time, in threads: NumPy makes the inputs of one while the network runs on another
 PIECE = 0.4  # s of a piece of a beginning, about: whole tiles of frames
@@ -85,9 +86,11 @@ class VoiceRenderer:
         played: dict[Key, list[int]] = {}  # velocities that differ in gain alone
         for pitch, velocity, held in dict.fromkeys(map(key_of, notes)):
             played.setdefault((pitch, self._heard(velocity), held), []).append(velocity)
-        for (pitch, heard, held), pieces in self._unscaled(list(played)):
-            for velocity in played[pitch, heard, held]:
-                yield (pitch, velocity, held), pieces
+        ends = accumulate(held for _, _, held in played)
+        for _, group in groupby(zip(ends, played, strict=True), lambda item: item[0] // MOST_HELD):
+            for (pitch, heard, held), pieces in self._unscaled([key for _, key in group]):
+                for velocity in played[pitch, heard, held]:
+                    yield (pitch, velocity, held), pieces
 
     def sustain(self, pitch: int, velocity: int = 100) -> Iterator[np.ndarray]:
         """Yield the sound of a held key in float32 (samples,) pieces, endlessly, beginning with its note-on. Each piece
