@@ -1,9 +1,11 @@
 """File locations, atomic writes, and the lock of a training."""
 
 import contextlib
+import ctypes
 import json
 import mmap
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,3 +137,9 @@ def release_pages(array: np.ndarray) -> None:
         array = array.base
     if isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         array.madvise(mmap.MADV_DONTNEED)
+
+
+def give_back_memory() -> None:
+    """Give freed memory back to the system where the C library keeps it, as glibc does."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)

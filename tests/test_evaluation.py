@@ -36,9 +36,10 @@ def test_a_piece_on_disk(model, midi, piano):
     played = piano.render(NOTES)
     np.testing.assert_allclose(sounds["target"][0][: len(played)], played, atol=1e-7)
 
-    references, _ = baselines.measure_baselines(piece.target, piece.codification, piece.onsets)
+    rows, _ = baselines.measure_sounds(piece.target, piece.prediction, piece.codification, piece.onsets)
+    result = evaluation.record(piece, model, rows)
+    references = result["references"]
     assert len(references) == 4 and references["silence"]["snr_db"] == pytest.approx(0)
-    result = evaluation.evaluate(piece, model, references)
     written = json.loads(evaluation.result_file("my_piece").read_text())
     assert set(written) >= SPECIFIED and written == json.loads(json.dumps(result))
     again = measure(sounds["target"][0], sounds["prediction"][0], piece.onsets)
@@ -46,7 +47,7 @@ def test_a_piece_on_disk(model, midi, piano):
     assert written["model"] == "small" and written["parameters"]["count"] == model.network.count_params()
     assert result["correlation"] > 0.5 and references["Griffin-Lim on the true magnitudes"]["correlation"] < 0.5
     assert tables.band_table({"network": result}).count("\n") == 2
-    assert "network" in tables.summary_table({"network": result, **references})
+    assert "network" in tables.summary_table(rows)
 
 
 def test_both_sounds_are_scaled_together(model, tmp_path, capsys):

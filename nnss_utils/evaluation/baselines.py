@@ -1,5 +1,5 @@
-"""Simple baselines of a piece (notebook 06_evaluation). Nothing here imports TensorFlow: they are measured in a process
-of their own."""
+"""Simple baselines of a piece, measured beside the network (notebook 06_evaluation). Nothing here imports TensorFlow:
+measuring has a process of its own."""
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -12,9 +12,10 @@ import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.evaluation.metrics import measure
-from nnss_utils.paths import CACHE
+from nnss_utils.paths import CACHE, give_back_memory
 
-STRETCH, CROSSFADE = 30 * SAMPLE_RATE, 4096  # samples
+STRETCH, CROSSFADE = 10 * SAMPLE_RATE, 4096  # samples
+BEGINNING = 30 * SAMPLE_RATE  # samples, for players
 STFT = {"n_fft": 2048, "hop_length": 512}
 
 
@@ -54,30 +55,34 @@ def in_stretches(function: Callable[..., np.ndarray], *sounds: np.ndarray) -> np
     return out
 
 
-def measure_baselines(
-    target: np.ndarray, codification: np.ndarray, onsets: np.ndarray, seed: int = 0
+def measure_sounds(
+    target: np.ndarray, prediction: np.ndarray, codification: np.ndarray, onsets: np.ndarray, seed: int = 0
 ) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
-    """Return by name all measures of each baseline and its first half minute. Made in a new process, whose memory ends
-    with it: a kernel that has rendered a long piece is large already. codification: the sound of the notes, at the
-    target's energy; onsets: seconds (notes,)."""
+    """Return by name all measures of the network's prediction and of each baseline, and their first half minutes.
+    codification: the sound of the notes, at the target's energy; onsets: seconds (notes,). Made in a new process, whose
+    memory ends with it: a kernel that has rendered a long piece is large already."""
     CACHE.mkdir(parents=True, exist_ok=True)
+    give_back_memory()
     with TemporaryDirectory(dir=CACHE) as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        files = Path(folder, "target.npy"), Path(folder, "codification.npy")
-        for file, sound in zip(files, (target, codification), strict=True):
+        files = [Path(folder, f"{name}.npy") for name in ("target", "prediction", "codification")]
+        for file, sound in zip(files, (target, prediction, codification), strict=True):
             np.save(file, sound, allow_pickle=False)
         return pool.submit(_measured, *files, onsets, seed).result()
 
 
-def _measured(target_file: Path, codification_file: Path, onsets: np.ndarray, seed: int) -> tuple[dict, dict]:
-    target, code = (np.load(file, mmap_mode="r", allow_pickle=False) for file in (target_file, codification_file))
-    baselines = {
+def _measured(target: Path, prediction: Path, codification: Path, onsets: np.ndarray, seed: int) -> tuple[dict, dict]:
+    target, prediction, code = (
+        np.load(file, mmap_mode="r", allow_pickle=False) for file in (target, prediction, codification)
+    )
+    sounds = {
+        "network": lambda _: prediction,
         "silence": np.zeros_like,
         "codification (at the target's energy)": lambda _: code,
         "true magnitudes, codification's phase": lambda y: true_magnitude_codification_phase(y, code),
         "Griffin-Lim on the true magnitudes": lambda y: griffin_lim(y, seed),
     }
     rows, beginnings = {}, {}
-    for name, make in baselines.items():
+    for name, make in sounds.items():
         sound = make(target)
-        rows[name], beginnings[name] = measure(target, sound, onsets), np.array(sound[:STRETCH])
+        rows[name], beginnings[name] = measure(target, sound, onsets), np.array(sound[:BEGINNING])
     return rows, beginnings

