@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 
 MOST_EVENTS = 600_000  # of all tracks: more than 250,000 notes
+MOST_TEXT = 1_000_000  # bytes of a text or a system message
 FRAME_RATES = {24: 24.0, 25: 25.0, 29: 30 / 1.001, 30: 30.0}  # frames a second of SMPTE time
 
 
@@ -27,10 +28,11 @@ def plain_midi(content: bytes) -> bytes:
     found = [data for name, data in _chunks(content, first, "big", 1) if name == b"MTrk"]
     if len(found) != tracks:
         raise ValueError(f"its header says {tracks} tracks, and it has {len(found)}")
-    if (events := sum(map(_count_events, found))) > MOST_EVENTS:
+    read = [_read_events(track) for track in found]
+    if (events := sum(count for count, _ in read)) > MOST_EVENTS:
         raise ValueError(f"it has {events:,} events, at most {MOST_EVENTS:,} can be read: split it")
     header = b"MThd\0\0\0\6" + content[8:14]
-    return header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in found)
+    return header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for _, track in read)
 
 
 def _chunks(content: bytes, at: int, order: str, align: int) -> Iterator[tuple[bytes, bytes]]:
@@ -43,23 +45,27 @@ def _chunks(content: bytes, at: int, order: str, align: int) -> Iterator[tuple[b
         at = -(-end // align) * align
 
 
-def _count_events(track: bytes) -> int:
-    """Return how many events a track has, up to where it breaks the grammar (mido says how); ValueError for a number of
-    more than four bytes."""
-    at, running, count = 0, 0, 0
+def _read_events(track: bytes) -> tuple[int, bytes]:
+    """Return how many events a track has, up to where it breaks the grammar (mido says how), and the track without
+    texts and system messages that are longer than mido reads; ValueError for a number of more than four bytes."""
+    at, running, count, kept, copied = 0, 0, 0, [], 0
     while at < len(track):
         at, _ = _number(track, at)
         told = track[at : at + 1] >= b"\x80"
         status, at = track[at] if told else running, at + told
         if status in (0xF0, 0xF7, 0xFF):  # after which the running status is the same as before
-            at, size = _number(track, at + (status == 0xFF))
+            said = at + (status == 0xFF)
+            at, size = _number(track, said)
+            if size > MOST_TEXT:
+                kept += track[copied:said], b"\0"
+                copied = at + size
             at += size
         elif 0x80 <= status < 0xF0:
             running, at = status, at + (1 if status & 0xE0 == 0xC0 else 2)  # programs and pressures have one byte
         else:
             break
         count += 1
-    return count
+    return count, b"".join([*kept, track[copied:]])
 
 
 def _number(track: bytes, at: int) -> tuple[int, int]:

@@ -62,6 +62,13 @@ def test_running_status(tmp_path):
     assert spans(path) == [(60, 0.0, 0.5), (62, 0.5, 1.0)]
 
 
+@pytest.mark.parametrize("kind", ["track_name", "sysex"])
+def test_a_text_that_is_longer_than_mido_reads_changes_no_time(tmp_path, kind):
+    fields = {"name": "x" * 9_000_000} if kind == "track_name" else {"data": [1] * 9_000_000}
+    path = saved(tmp_path / "a.mid", [on(60), off(60, 480), (kind, {**fields, "time": 240}), on(62, 240), off(62, 480)])
+    assert spans(path) == [(60, 0.0, 0.5), (62, 1.0, 1.5)]
+
+
 def test_repeated_and_overlapping_notes_of_one_pitch_end_first_in_first_out(tmp_path):
     repeated = [on(60), off(60, 480), on(60), off(60, 480)]
     assert spans(saved(tmp_path / "a.mid", repeated)) == [(60, 0.0, 0.5), (60, 0.5, 1.0)]

@@ -49,11 +49,14 @@ def test_a_kernel_ends_without_its_page_but_not_while_that_loads(monkeypatch):
     monkeypatch.setattr(AsyncMappingKernelManager, "cull_kernel_if_idle", cull)
     for name, quiet in {"loads": 60, "was closed": 60, "never came": 121}.items():
         manager._kernels[name] = SimpleNamespace(last_activity=datetime.now(UTC) - timedelta(seconds=quiet))
+    for name, state, quiet in (("connects", "idle", 55), ("left", "idle", 65)):  # four load
+        at = datetime.now(UTC) - timedelta(seconds=quiet)
+        manager._kernels[name] = SimpleNamespace(last_activity=at, execution_state=state)
     manager.notify_connect("was closed")
     for name in manager._kernels:
         asyncio.run(manager.cull_kernel_if_idle(name))
     manager._kernels.clear()
-    assert ended == ["was closed", "never came"]
+    assert ended == ["was closed", "never came", "left"]
 
 
 def test_a_page_s_question_is_answered(monkeypatch):

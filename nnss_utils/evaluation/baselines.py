@@ -67,13 +67,11 @@ def measure_sounds(
         files = [Path(folder, f"{name}.npy") for name in ("target", "prediction", "codification")]
         for file, sound in zip(files, (target, prediction, codification), strict=True):
             np.save(file, sound, allow_pickle=False)
-        return pool.submit(_measured, *files, onsets, seed).result()
+        return pool.submit(_measured, files, onsets, seed).result()
 
 
-def _measured(target: Path, prediction: Path, codification: Path, onsets: np.ndarray, seed: int) -> tuple[dict, dict]:
-    target, prediction, code = (
-        np.load(file, mmap_mode="r", allow_pickle=False) for file in (target, prediction, codification)
-    )
+def _measured(files: list[Path], onsets: np.ndarray, seed: int) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    target, prediction, code = (np.load(file, mmap_mode="r", allow_pickle=False) for file in files)
     sounds = {
         "network": lambda _: prediction,
         "silence": np.zeros_like,

@@ -75,16 +75,13 @@ class Salamander:
     def voice(self, note: Note) -> np.ndarray:
         """Return one note's sound from its first sample on, float32 (samples,)."""
         held, curve = samples_of(note)[1], release_curve(note.pitch)
-        noise = self._key_off(note) if self.key_off else np.zeros(0, np.float32)
+        noise = self._key_off(note)
         sound = recording(self.folder, note.pitch, layer_of(note.velocity))[: held + len(curve)].copy()
         sound[held:] *= curve[: max(0, len(sound) - held)]
         return sum_voices([(0, sound), (held, noise)], max(len(sound), held + len(noise)))
 
-    def _release_samples(self, pitch: int) -> int:
-        return max(len(release_curve(pitch)), len(self._release_noise(pitch)) if self.key_off else 0)
-
     def _release_noise(self, pitch: int) -> np.ndarray:
-        return read_flac(self.folder / f"release{pitch}.flac")
+        return read_flac(self.folder / f"release{pitch}.flac") if self.key_off else np.zeros(0, np.float32)
 
     def _key_off(self, note: Note) -> np.ndarray:
         gain_db = KEY_OFF_DB - KEY_OFF_DECAY * note.duration
@@ -96,8 +93,9 @@ class Salamander:
         notes = sorted(notes, key=lambda note: (note.pitch, layer_of(note.velocity), note))  # each recording once
         check_range(notes, self.low, self.high, f"the instrument {self.name}")
         bar = progress_bar(notes, desc="playing the Salamander", unit="note", disable=len(notes) < 500)
-        releases = {pitch: self._release_samples(pitch) for pitch in {note.pitch for note in notes}}
-        samples = max((sum(samples_of(note)) + releases[note.pitch] for note in notes), default=0)
+        pitches = {note.pitch for note in notes}
+        release = {pitch: max(len(release_curve(pitch)), len(self._release_noise(pitch))) for pitch in pitches}
+        samples = max((sum(samples_of(note)) + release[note.pitch] for note in notes), default=0)
         return sum_voices(((samples_of(note)[0], self.voice(note)) for note in bar), samples)
 
 

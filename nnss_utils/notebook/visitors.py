@@ -10,11 +10,12 @@ BUSY = "All %d pianos are taken: reload this page in a minute or two"
 
 
 class VisitorKernels(AsyncMappingKernelManager):
-    """Starts at most `most` kernels, and ends one whose page was closed some 20 s ago, or did not open for `loading` s.
-    A page that is open and idle, or in a tab that sleeps, keeps its connection and so its kernel."""
+    """Starts at most `most` kernels, and ends one whose page was closed some 20 s ago, be it open or loading. A page
+    that is open and idle, or in a tab that sleeps, keeps its connection and so its kernel."""
 
     most = Integer(10, min=1, config=True, help="pages at once, each with a kernel")
-    loading = Integer(120, config=True, help="s in which a new kernel's page must connect")
+    loading = Integer(120, config=True, help="s in which a new kernel must start")
+    connecting = Integer(15, config=True, help="s after its cells in which its page must connect, for each that loads")
     cull_idle_timeout = Integer(15, config=True, help="s without a page after which a kernel ends")
     cull_interval = Integer(5, config=True, help="s between two looks for such kernels")
     _opened = Set(help="kernels that have had a page")
@@ -37,6 +38,10 @@ class VisitorKernels(AsyncMappingKernelManager):
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         """End a kernel without a page, but not while its page loads."""
-        quiet = datetime.now(UTC) - self._kernels[kernel_id].last_activity
-        if kernel_id in self._opened or quiet > timedelta(seconds=self.loading):
+        kernel = self._kernels[kernel_id]
+        loading = set(self._kernels) - self._opened  # they share the processors
+        starts = getattr(kernel, "execution_state", "starting") == "starting"
+        patience = self.loading if starts else min(self.loading, self.connecting * len(loading))
+        quiet = datetime.now(UTC) - kernel.last_activity
+        if kernel_id in self._opened or quiet > timedelta(seconds=patience):
             await super().cull_kernel_if_idle(kernel_id)
