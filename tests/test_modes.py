@@ -5,12 +5,23 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import Spectral, stft, window_samples
-from nnss_utils.instruments.modes import MODES, RUMBLE, measure_modes, strongest_peaks, with_partials
-from nnss_utils.instruments.tuning import Tuning, estimate_tuning
-from nnss_utils.midi import Note, samples_of
+from nnss_utils.instruments.modes import (
+    MODES,
+    RUMBLE,
+    carried_modes,
+    lend_modes,
+    measure_modes,
+    strongest_peaks,
+    tuned_between,
+    with_partials,
+)
+from nnss_utils.instruments.tuning import Tuning, estimate_tuning, partial_frequencies
+from nnss_utils.midi import Note, midi_to_hz, samples_of
 from nnss_utils.model.backend import ops
 from nnss_utils.model.codification import Codification, release_fade
 from nnss_utils.model.forward import mode_frames
@@ -18,10 +29,10 @@ from nnss_utils.model.inputs import Heard, Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import load_model, save_model
 from nnss_utils.model.modes import ModeTable, tone_frames, typical_decay
 from nnss_utils.model.settings import build_network, make_settings
-from nnss_utils.model.time_basis import ATTACK, FEATURES
+from nnss_utils.model.time_basis import ATTACK, FEATURES, SINCE_ON
 from nnss_utils.scores import scale_sequence
 from nnss_utils.synthesis.render import render
-from nnss_utils.training.missing_keys import borrow_keys, borrow_tables
+from nnss_utils.training.missing_keys import between, borrow_keys, borrow_tables, partial_levels
 
 T = np.arange(12 * SAMPLE_RATE) / SAMPLE_RATE
 
@@ -57,13 +68,14 @@ def test_rumble_has_a_carrier_where_no_peak_or_partial_is_one(f0, peaks, carried
     assert (carrier in modes) == carried and np.any((modes > lowest) & (modes < highest))
 
 
-def test_a_key_without_a_note_has_its_neighbours_modes_transposed():
+def test_a_key_without_a_note_has_its_neighbours_partials_transposed_and_its_other_modes():
     sound = 0.1 * ringing((261.6, 1.0, 3.0), (523.9, 0.5, 2.0), (400.0, 0.1, 2.0)).astype(np.float32)
     notes = [Note(0.0, 11.5, 60)]
     tuning = measure_modes(sound, notes, estimate_tuning(sound, notes, 60, 62))
     ratio = tuning.f0[2] / tuning.f0[0]
-    np.testing.assert_allclose(tuning.modes[2], np.array(tuning.modes[0]) * ratio)
-    assert ratio == pytest.approx(2 ** (2 / 12), rel=0.01)
+    assert ratio == pytest.approx(2 ** (2 / 12), rel=0.01) and len(tuning.modes[2]) == len(tuning.modes[0])
+    for mode in (261.6 * ratio, 523.9 * ratio, 400.0, RUMBLE[1]):
+        assert min(abs(np.array(tuning.modes[2]) - mode)) < 0.002 * mode
 
 
 def test_frames_are_the_closed_form():
@@ -181,5 +193,57 @@ def test_neighbours_in_a_row_borrow_from_the_same_key_as_their_tables(piano):
     audio = piano.render(notes)
     tuning = measure_modes(audio, notes, estimate_tuning(audio, notes, 60, 66))
     for pitch, lender in ((61, 60), (62, 60), (63, 65), (64, 65)):
-        ratio = tuning.f0[pitch - 60] / tuning.f0[lender - 60]
-        np.testing.assert_allclose(tuning.modes[pitch - 60], np.array(tuning.modes[lender - 60]) * ratio)
+        carried = carried_modes(np.array(tuning.modes[lender - 60]), tuning, lender, pitch)
+        np.testing.assert_allclose(tuning.modes[pitch - 60], np.sort(carried))
+
+
+@given(st.integers(0, 4), st.floats(-20, 20), st.floats(1e-5, 1e-3))
+def test_partials_keep_their_numbers_and_the_soundboard_its_frequencies(pitch, cents, b):
+    f0 = 440 * 2 ** (cents / 1200 + np.arange(5) / 12)
+    tuning = Tuning(60, tuple(f0), (b,) * 5, ((),) * 5)
+    soundboard = 2.5 * f0[2]  # no partial's frequency
+    carried = carried_modes(np.append(partial_frequencies(f0[2], b)[:12], soundboard), tuning, 62, 60 + pitch)
+    np.testing.assert_allclose(carried, np.append(partial_frequencies(f0[pitch], b)[:12], soundboard), rtol=1e-9)
+
+
+def test_a_key_that_was_not_heard_is_tuned_between_its_neighbours():
+    b, stretch = np.array([1e-4, 1.0, 4e-4]), np.array([10.0, 500.0, -20.0])  # the middle one is nonsense
+    f0 = midi_to_hz(np.arange(60, 63)) * 2 ** (stretch / 1200)
+    tuning = tuned_between(Tuning(60, tuple(f0), tuple(b), ((),) * 3), {60, 62})
+    assert tuning.f0[1] == pytest.approx(midi_to_hz(61) * 2 ** (-5 / 1200))
+    assert tuning.inharmonicity[1] == pytest.approx(2e-4)
+    assert (tuning.f0[0], tuning.f0[2]) == (f0[0], f0[2]) and tuning.inharmonicity[::2] == (1e-4, 4e-4)
+    everything = Tuning(60, tuple(f0), tuple(b), ((),) * 3)
+    assert tuned_between(everything, {60, 61, 62}) == everything
+
+
+@given(st.floats(-60, 0), st.floats(-1.5, 1.5), st.integers(30, 90))
+def test_levels_on_a_line_lie_between_exactly_and_scatter_raises_their_mean(level, slope, pitch):
+    keys = [pitch + d for d in (-7, -4, -1, 2, 5, 8)]
+    line = {key: np.array([level + slope * (key - pitch), -90.0]) for key in keys}
+    np.testing.assert_allclose(between(line, pitch), [level, -90], atol=0.2)  # a slope is a little less likely
+    scattered = {key: db + 6 * (-1) ** n for n, (key, db) in enumerate(line.items())}
+    higher = between(scattered, pitch) - between(line, pitch)
+    assert np.all((higher > 0) & (higher < 6))
+
+
+def test_a_forgotten_key_is_at_its_pitch_and_as_loud_as_between_its_neighbours(model):
+    network = keras.models.clone_model(model.network)
+    network.set_weights(model.network.get_weights())
+    heard = [60, 61, 63, 64]
+    tuning = lend_modes(model.tuning, {key: model.tuning.modes[key - 60] for key in heard})
+    forgetful = dataclasses.replace(model, network=network, tuning=tuning)
+    levels = partial_levels(forgetful, heard)
+    assert borrow_keys(forgetful, heard) == [62]
+    guessed = partial_levels(forgetful, [62])[62]
+    moment = SINCE_ON.until(0.1)
+    for h in range(1, 5):
+        neighbours = [levels[key][h][moment] for key in heard]
+        assert min(neighbours) - 3 < guessed[h][moment] < max(neighbours) + 3
+    sound = render([Note(0.0, 0.6, 62)], forgetful, progress=False)
+    spectrum = np.abs(np.fft.rfft(sound[:16384] * np.hanning(16384)))
+    assert abs(np.argmax(spectrum[:160]) * SAMPLE_RATE / 16384 - midi_to_hz(62)) < 3
+    for mine, before in zip(network.weights, model.network.weights, strict=True):
+        if mine.path.startswith("own_"):
+            kept = np.delete(np.arange(128), 62)
+            np.testing.assert_array_equal(mine.numpy()[kept], before.numpy()[kept])

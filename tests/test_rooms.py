@@ -98,9 +98,9 @@ def lines_of(paths) -> int:
 
 def test_the_package_stays_small():
     method = ("dsp", "model", "training", "synthesis")
-    assert lines_of(path for room in method for path in (PACKAGE / room).rglob("*.py")) < 3000
-    # 8700, the reading of real pairs and of strangers' files, and a second piano with 16 dynamics
-    assert lines_of(SOURCES.values()) < 9700
+    assert lines_of(path for room in method for path in (PACKAGE / room).rglob("*.py")) < 3100
+    # 8700, the reading of real pairs and of strangers' files, a second piano with 16 dynamics, and keys never heard
+    assert lines_of(SOURCES.values()) < 10000
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:

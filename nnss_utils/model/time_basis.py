@@ -30,6 +30,11 @@ class GaussianBasis:
         return np.arange(np.floor(self._warped(self.low)), np.ceil(self._warped(self.high)) + 1)
 
     @property
+    def seconds(self) -> np.ndarray:
+        """Times of the Gaussians' middles (count,)."""
+        return np.sign(self.centres) * np.expm1(self.growth * np.abs(self.centres)) * self.finest / self.growth
+
+    @property
     def count(self) -> int:
         """Number of Gaussians."""
         return len(self.centres)

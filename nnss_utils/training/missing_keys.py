@@ -1,15 +1,25 @@
-"""Keys that a pair lacks: they do as the nearest heard key does, and sound as loud."""
+"""Keys that a pair lacks (notebook 05_train). Each gets the tables of the nearest heard key. In a modal network they
+become its own: partials take their levels from all heard keys around it, and the impulse's mask moves with them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from nnss_utils.dsp.stft import padding
+from nnss_utils.instruments.modes import carried_modes, partial_numbers
 from nnss_utils.midi import Note, nearest_key
 from nnss_utils.model.backend import keras, ops
 from nnss_utils.model.forward import predict_spectra
 from nnss_utils.model.inputs import Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import TrainedModel
+from nnss_utils.model.networks import impulse_bands
+from nnss_utils.model.time_basis import SINCE_ON
+
+REACH = 4.0  # semitones, standard deviation of a heard key's weight
+STEADY = 0.1  # keys' weight against a slope over the keys
+MEAN_OF_ENERGIES = 0.5  # 0: the mean of dB, nearest in log-spectral distance; 1: that of energies, of the right level
+FLOOR_DB = -90.0  # below a key's strongest partial
+MOST_DB = 20.0  # of a correction
 
 
 def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> dict[int, int]:
@@ -24,25 +34,100 @@ def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) 
 
 
 def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> list[int]:
-    """Give keys that are not `heard` the nearest heard key's tables, and in a modal network its level; return them."""
-    lenders, power = borrow_tables(model.network, set(heard), model.low, model.high), model.settings.training.power
+    """Give keys that are not `heard` the tables of heard keys, as the module says, and return these keys."""
+    heard, power = sorted(heard), model.settings.training.power
+    lenders = borrow_tables(model.network, set(heard), model.low, model.high)
     if lenders and model.settings.network.kind.modes and not isinstance(power, str):
-        table = next(weight for weight in model.network.weights if weight.path.startswith("own_gains"))
-        wanted = _energies(model, lenders.values())
-        for _ in range(4):  # more than once, since the impulse beside the gains stays as it is
-            values = ops.convert_to_numpy(table).copy()
-            ratios = wanted / np.maximum(1e-20, _energies(model, lenders))
-            values[list(lenders)] *= np.clip(ratios ** (power / 2), 0.7, 1.4)[:, None]
-            table.assign(values)
+        weights = {weight.path.split("/")[0]: weight for weight in model.network.weights}
+        tables = {name: ops.convert_to_numpy(weight).copy() for name, weight in weights.items()}
+        _move_gains(tables["own_gains"], lenders, partial_levels(model, heard), model)
+        _move_masks(tables, lenders, model)
+        for name in tables:
+            weights[name].assign(tables[name])
+        _match_energies(weights["own_gains"], lenders, heard, model)
     return list(lenders)
+
+
+def partial_levels(model: TrainedModel, heard: Sequence[int]) -> dict[int, dict[int, np.ndarray]]:
+    """Return by heard key and number of a partial its level in dB at the times of SINCE_ON, float64 (times,): the
+    energy of all modes that are this partial, by the gains of a held note."""
+    spectral = model.settings.spectral
+    starts = np.round(SINCE_ON.seconds * spectral.rate - spectral.frame_length / 2).astype(int)
+    inputs = _inputs([Note(0.0, 60.0, key) for key in heard], starts, model)
+    gains = model.network([inputs[name] for name in ("features", "attack", "pitch")])[0]
+    squares = np.sum(np.square(ops.convert_to_numpy(gains), dtype=np.float64), axis=-1)
+    energies = squares ** (1 / model.settings.training.power)
+    levels = {}
+    for key, energy in zip(heard, energies, strict=True):
+        h, is_partial = partial_numbers(model.tuning.modes[key - model.tuning.low], model.tuning, key)
+        numbers = np.round(h[is_partial]).astype(int)
+        energy = energy[:, : len(h)][:, is_partial]
+        sums = {int(n): energy[:, numbers == n].sum(axis=1) for n in np.unique(numbers)}
+        floor = max((float(total.max()) for total in sums.values()), default=0.0) * 10 ** (FLOOR_DB / 10) + 1e-30
+        levels[key] = {n: 10 * np.log10(np.maximum(total, floor)) for n, total in sums.items()}
+    return levels
+
+
+def between(levels: dict[int, np.ndarray], pitch: int) -> np.ndarray:
+    """Return dB (times,) at a pitch on the line through the keys' `levels`, nearer keys counting more."""
+    apart, db = np.array(list(levels)) - pitch, np.stack(list(levels.values()))
+    weight, line = np.exp(-0.5 * (apart / REACH) ** 2), np.stack([np.ones(len(apart)), apart / REACH], axis=1)
+    normal = line.T * weight
+    fit = np.linalg.solve(normal @ line + np.diag([1e-9, STEADY]), normal @ db)
+    spread = weight @ np.square(db - line @ fit) / weight.sum()
+    return fit[0] + MEAN_OF_ENERGIES * np.log(10) / 20 * spread
+
+
+def _move_gains(table: np.ndarray, lenders: dict[int, int], levels: dict, model: TrainedModel) -> None:
+    """Give each key in `lenders` the gains of its own modes, in the order of their frequencies."""
+    low, power = model.tuning.low, model.settings.training.power
+    for pitch, lender in lenders.items():
+        modes = np.array(model.tuning.modes[lender - low])
+        h, is_partial = partial_numbers(modes, model.tuning, lender)
+        own = table[lender].reshape(SINCE_ON.count, -1, 2).copy()
+        for number, level in levels[lender].items():
+            having = [key for key in levels if number in levels[key] and abs(key - pitch) < 3 * REACH]
+            near = {key: levels[key][number] for key in having}
+            correction = np.clip(between(near, pitch) - level, -MOST_DB, MOST_DB)
+            own[:, : len(h)][:, is_partial & (np.round(h) == number)] *= 10 ** (power * correction / 20)[:, None, None]
+        order = np.argsort(carried_modes(modes, model.tuning, lender, pitch))
+        own[:, : len(order)] = own[:, order]
+        table[pitch] = own.ravel()
+
+
+def _move_masks(tables: dict[str, np.ndarray], lenders: dict[int, int], model: TrainedModel) -> None:
+    """Move the masks of each key in `lenders` along the frequencies, by the interval from the key that lent them."""
+    f0, first = np.array(model.tuning.f0), 0  # bin of a band
+    for name, curves, width in impulse_bands(model.settings.network.units, model.settings.spectral.bins):
+        common, own, bins = tables[f"common_{name}"][0], tables[f"own_{name}"], np.arange(first, first + width // 2)
+        for pitch, lender in lenders.items():
+            mask = (common + own[lender]).reshape(curves, -1, 2)
+            source = np.round(bins * f0[lender - model.tuning.low] / f0[pitch - model.tuning.low]).astype(int)
+            moved = mask[:, np.clip(source, bins[0], bins[-1]) - first]  # neither bin nor phase is averaged
+            own[pitch] = moved.ravel() - common
+        first += width // 2
+
+
+def _match_energies(table, lenders: dict[int, int], heard: Sequence[int], model: TrainedModel) -> None:
+    """Give each key in `lenders` the energy that lies between its heard neighbours', on a line in dB over the keys."""
+    wanted = np.exp(np.interp(list(lenders), heard, np.log(_energies(model, heard) + 1e-20)))
+    for _ in range(4):  # more than once, since the impulse beside the gains stays as it is
+        values = ops.convert_to_numpy(table).copy()
+        ratios = wanted / np.maximum(1e-20, _energies(model, lenders))
+        values[list(lenders)] *= np.clip(ratios ** (model.settings.training.power / 2), 0.7, 1.4)[:, None]
+        table.assign(values)
 
 
 def _energies(model: TrainedModel, pitches: Iterable[int]) -> np.ndarray:
     """Return the energy of the spectra of half a second of each pitch (pitches,)."""
     notes, spectral = [Note(0.0, 0.5, pitch) for pitch in pitches], model.settings.spectral
     starts = np.arange(-padding(spectral), round(0.5 * spectral.rate), spectral.frame_step)
-    voices, table = Voices.of(notes), make_table(model.tuning, notes, model.settings)
-    inputs = voice_inputs(voices, np.tile(starts, (len(notes), 1)), table, model.settings, model.heard)
-    inputs = {name: ops.convert_to_tensor(x) for name, x in inputs.items()}
-    spectra = ops.convert_to_numpy(predict_spectra(model.network, inputs, model.settings, model.output_scale))
-    return np.sum(np.square(spectra, dtype=np.float64), axis=(1, 2, 3))
+    spectra = predict_spectra(model.network, _inputs(notes, starts, model), model.settings, model.output_scale)
+    return np.sum(np.square(ops.convert_to_numpy(spectra), dtype=np.float64), axis=(1, 2, 3))
+
+
+def _inputs(notes: Sequence[Note], starts: np.ndarray, model: TrainedModel) -> dict:
+    """Return the network's inputs of each note's frames that start at `starts` (frames,)."""
+    table = make_table(model.tuning, notes, model.settings)
+    inputs = voice_inputs(Voices.of(notes), np.tile(starts, (len(notes), 1)), table, model.settings, model.heard)
+    return {name: ops.convert_to_tensor(x) for name, x in inputs.items()}

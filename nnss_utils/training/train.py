@@ -98,7 +98,7 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
     if probe is not None:
         probe(progress, now())
     if untrained := borrow_keys(now(), {note.pitch for note in pair.notes}):
-        tell(f"the pair has no note of the pitches {', '.join(map(str, untrained))}: they sound like their neighbours")
+        tell(f"the pair has no note of the pitches {', '.join(map(str, untrained))}: they follow the keys around them")
     model = now()
     try:
         write_json(folder / "training.json", {"settings": settings.to_dict(), **model.training, **progress.curves()})
@@ -130,6 +130,7 @@ def _summary(progress: Progress, loss_model: LossModel, pair: Pair) -> dict:
         "train_loss": progress.train_loss[-1] if progress.train_loss else None,
         "validation_loss": progress.validation[-1][1] if progress.validation else None,
         "pair": pair.description,
+        "keys": sorted({note.pitch for note in pair.notes}),
         "late": pair.offset,  # the name that models have had since format 1
     }
 

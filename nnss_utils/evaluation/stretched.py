@@ -1,0 +1,56 @@
+"""What a sampler makes of few recordings: the baseline of keys and velocities that were never heard."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import soxr
+
+from nnss_utils.instruments.base import Instrument, sum_voices
+from nnss_utils.midi import Note, nearest_key, samples_of
+
+
+class StretchedSampler:
+    """An instrument of which only some keys and velocities are recorded. Another key is the nearest recorded one,
+    resampled; a velocity between two recorded ones is a crossfade of both, beyond them the nearest one. A tie between
+    two keys goes to the lower one."""
+
+    grid = 1
+
+    def __init__(self, instrument: Instrument, keys: Iterable[int], velocities: Iterable[int]) -> None:
+        """Record `keys` and `velocities` of an instrument; `name`, `low` and `high` are the instrument's."""
+        self.instrument, self.keys, self.velocities = instrument, set(keys), sorted(set(velocities))
+        self.name, self.low, self.high = f"stretched {instrument.name}", instrument.low, instrument.high
+        self.recorded = lru_cache(maxsize=64)(self._recorded)
+
+    def _recorded(self, note: Note) -> np.ndarray:
+        return self.instrument.render([note])
+
+    def voice(self, note: Note) -> np.ndarray:
+        """Return one note's sound from its first sample on, float32 (samples,)."""
+        key = nearest_key(note.pitch, self.keys)
+        faster = 2 ** ((note.pitch - key) / 12)
+        parts = [
+            (0, np.float32(share) * self.recorded(Note(0.0, faster * note.duration, key, velocity)))
+            for velocity, share in crossfade(note.velocity, self.velocities)
+        ]
+        sound = sum_voices(parts, max(len(part) for _, part in parts))
+        return soxr.resample(sound, faster, 1, quality="VHQ") if key != note.pitch else sound
+
+    def render(self, notes: Iterable[Note]) -> np.ndarray:
+        """Return the sound of the notes, float32 (samples,)."""
+        notes = sorted(notes, key=lambda note: replace(note, start=0.0, end=note.duration))
+        voices = [(samples_of(note)[0], self.voice(note)) for note in notes]
+        return sum_voices(voices, max((start + len(sound) for start, sound in voices), default=0))
+
+
+def crossfade(velocity: int, recorded: Sequence[int]) -> list[tuple[int, float]]:
+    """Return the recorded velocities, ascending, that a velocity is played with, and the share of each."""
+    at = bisect_left(recorded, velocity)
+    if at == 0 or at == len(recorded) or recorded[at] == velocity:
+        return [(recorded[min(at, len(recorded) - 1)], 1.0)]
+    soft, loud = recorded[at - 1], recorded[at]
+    share = (velocity - soft) / (loud - soft)
+    return [(soft, 1 - share), (loud, share)]
