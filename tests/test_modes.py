@@ -227,6 +227,23 @@ def test_levels_on_a_line_lie_between_exactly_and_scatter_raises_their_mean(leve
     assert np.all((higher > 0) & (higher < 6))
 
 
+def test_gains_go_with_their_modes_where_a_partial_overtakes_a_mode_of_the_soundboard(model):
+    """Also where gains are logarithms, which no level corrects."""
+    network = keras.models.clone_model(model.network)
+    network.set_weights(model.network.get_weights())
+    training = dataclasses.replace(model.settings.training, power="log")
+    modes = tuple(np.array([1, 10, 10.4]) * midi_to_hz(60))  # from key 60 to 61, the tenth partial passes the last one
+    tuning = Tuning(60, tuple(midi_to_hz(np.arange(60, 65))), (1e-9,) * 5, ((),) * 5)
+    tuning = lend_modes(tuning, {60: modes, 64: modes})
+    assert tuning.modes[1] == pytest.approx((midi_to_hz(61), 10.4 * midi_to_hz(60), 10 * midi_to_hz(61)))
+    settings = dataclasses.replace(model.settings, training=training)
+    borrow_keys(dataclasses.replace(model, network=network, settings=settings, tuning=tuning), {60, 64})
+    own = next(w.numpy() for w in network.weights if w.path.startswith("own_gains"))
+    lender, borrower = (own[key].reshape(SINCE_ON.count, MODES, 2) for key in (60, 61))
+    np.testing.assert_array_equal(borrower[:, :3], lender[:, [0, 2, 1]])
+    np.testing.assert_array_equal(borrower[:, 3:], lender[:, 3:])
+
+
 def test_a_forgotten_key_is_at_its_pitch_and_as_loud_as_between_its_neighbours(model):
     network = keras.models.clone_model(model.network)
     network.set_weights(model.network.get_weights())

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from nnss_utils.dsp.normalization import LOGARITHM
 from nnss_utils.dsp.stft import padding
 from nnss_utils.instruments.modes import carried_modes, partial_numbers
 from nnss_utils.midi import Note, nearest_key
@@ -35,16 +36,17 @@ def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) 
 
 def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> list[int]:
     """Give keys that are not `heard` the tables of heard keys, as the module says, and return these keys."""
-    heard, power = sorted(heard), model.settings.training.power
+    heard, factors = sorted(heard), model.settings.training.power != LOGARITHM  # a gain's logarithm is no factor
     lenders = borrow_tables(model.network, set(heard), model.low, model.high)
-    if lenders and model.settings.network.kind.modes and not isinstance(power, str):
-        weights = {weight.path.split("/")[0]: weight for weight in model.network.weights}
+    if lenders and model.settings.network.kind.modes:
+        weights = {w.path.split("/")[0]: w for w in model.network.weights if w.path.startswith(("own_", "common_"))}
         tables = {name: ops.convert_to_numpy(weight).copy() for name, weight in weights.items()}
-        _move_gains(tables["own_gains"], lenders, partial_levels(model, heard), model)
+        _move_gains(tables["own_gains"], lenders, partial_levels(model, heard) if factors else {}, model)
         _move_masks(tables, lenders, model)
         for name in tables:
             weights[name].assign(tables[name])
-        _match_energies(weights["own_gains"], lenders, heard, model)
+        if factors:
+            _match_energies(weights["own_gains"], lenders, heard, model)
     return list(lenders)
 
 
@@ -85,7 +87,7 @@ def _move_gains(table: np.ndarray, lenders: dict[int, int], levels: dict, model:
         modes = np.array(model.tuning.modes[lender - low])
         h, is_partial = partial_numbers(modes, model.tuning, lender)
         own = table[lender].reshape(SINCE_ON.count, -1, 2).copy()
-        for number, level in levels[lender].items():
+        for number, level in levels.get(lender, {}).items():
             having = [key for key in levels if number in levels[key] and abs(key - pitch) < 3 * REACH]
             near = {key: levels[key][number] for key in having}
             correction = np.clip(between(near, pitch) - level, -MOST_DB, MOST_DB)
