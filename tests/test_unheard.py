@@ -38,3 +38,9 @@ def test_a_model_that_knows_all_keys_or_does_not_tell_is_refused(model):
     save_model(run_file(silent.name), silent)
     with pytest.raises(InputError, match="which keys it has heard"):
         unheard.main([silent.name])
+    own = dataclasses.replace(model, instrument="own recording mine.wav")
+    save_model(run_file(own.name), own)
+    with pytest.raises(InputError, match="learnt from a recording"):
+        unheard.main([own.name])
+    with pytest.raises(InputError, match="give one model"):
+        unheard.main([])

@@ -9,7 +9,7 @@ from nnss_utils.errors import InputError, exit_with
 from nnss_utils.evaluation.metrics import lsd_db, measure
 from nnss_utils.evaluation.stretched import StretchedSampler
 from nnss_utils.evaluation.tables import markdown_table
-from nnss_utils.instruments.load import load_instrument
+from nnss_utils.instruments.load import can_play, load_instrument
 from nnss_utils.midi import Note
 from nnss_utils.model.model_file import TrainedModel, load_model
 from nnss_utils.paths import RESULTS, relative, write_json
@@ -72,7 +72,11 @@ def unheard_table(rows: dict[str, dict[str, dict]]) -> str:
 
 def main(arguments: list[str]) -> None:
     """Measure a model that has not heard all keys, keep the measures and print their table."""
-    model = load_model(*arguments[:1] or ["modal"])
+    if len(arguments) != 1:
+        raise InputError("give one model; usage: python -m nnss_utils.evaluation.unheard MODEL")
+    model = load_model(arguments[0])
+    if not can_play(model.instrument):
+        raise InputError(f"the model {model.name} learnt from a recording: nothing here can play its other keys")
     if "keys" not in model.training:
         raise InputError(f"the model {model.name} does not say which keys it has heard: train it again")
     rows = measure_unheard(model, model.training["keys"])
