@@ -22,7 +22,7 @@ STEEPER = 1.5  # times than an attack rises later: the beginning of its rise
 ALONE = 0.03, 0.015  # s before and after an onset without another one
 QUIET, WINDOW = (-0.02, -0.012), 0.02  # s around the expected onset: before it; where it is looked for, at most
 SLOW_MS = 1.7  # ms by which onsets may differ (sigma): more tells nothing
-UNSURE_MS = 0.29  # error of the offset at most
+UNSURE_MS = 0.25  # standard error of the offset at most: twice that is half a ms
 FEWEST_PITCHES = 4
 OF_PITCHES = 1.6  # share of the keys' variance in the error: each has its own attack, and a piece has only some
 ATTACK_MS = -0.6, 12.0  # lateness that can be the attack's own: fluidsynth's piano rises 5 ms after its note-on
@@ -77,12 +77,13 @@ def measure_alignment(audio: np.ndarray, notes: Sequence[Note], match: Match | N
     late = late + (pace - match.pace) * 1000 * start  # a pace has to be seen in the onsets of equal pitches
     groups = [np.flatnonzero(pitch == key) for key in np.unique(pitch[pitch > 0])]
     groups = [group for group in groups if len(group) > 1]
-    slope = _drift(start, late, groups)
+    slope, slope_error = _drift(start, late, groups)
     late = late - slope * start
     centre = float(np.median(late))
     sigma = _sigma(late - centre)
     pitches = len(np.unique(pitch))
     error = 1.25 * sigma * np.sqrt(1 / len(late) + OF_PITCHES / pitches)
+    error = float(np.hypot(error, slope_error * np.median(start)))
     doubt = ""
     if pitches < FEWEST_PITCHES:
         doubt = f"its clear onsets are of {pitches} pitches only"
@@ -99,14 +100,16 @@ def _sigma(deviations: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(deviations)))
 
 
-def _drift(start: np.ndarray, late: np.ndarray, groups: Sequence[np.ndarray]) -> float:
-    """Return ms a second by which the lateness of equal pitches grows, 0 unless it explains half of their jitter."""
+def _drift(start: np.ndarray, late: np.ndarray, groups: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return ms a second by which the lateness of equal pitches grows, and its standard error; 0 unless it explains
+    half of their jitter."""
     if len(groups) < FEWEST_DRIFTING:
-        return 0.0
+        return 0.0, 0.0
     t, x = (np.concatenate([values[group] - values[group].mean() for group in groups]) for values in (start, late))
-    slope = float(scipy.stats.theilslopes(x, t).slope) if len(t) <= MOST_ONSETS else 0.0
+    slope, _, least, most = scipy.stats.theilslopes(x, t, 0.68) if len(t) <= MOST_ONSETS else (0.0,) * 4
     steady = _sigma(x - slope * t) <= 0.5 * _sigma(x)
-    return slope if steady and abs(slope) * np.ptp(start) >= LEAST_DRIFT_MS else 0.0
+    drifts = steady and abs(slope) * np.ptp(start) >= LEAST_DRIFT_MS
+    return (float(slope), float(most - least) / 2) if drifts else (0.0, 0.0)
 
 
 def _mean_rise(audio: np.ndarray, starts: np.ndarray, match: Match) -> tuple[float, float]:
