@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"the model {model.name} does not say which keys it has heard: train it again")
     rows = measure_unheard(model, model.training["keys"])
     file = RESULTS / "unheard" / f"{model.name}.json"
-    made = {"versions": versions(), "commit": commit()}
+    made = {"data": rows["all"]["data"], "versions": versions(), "commit": commit()}
     write_json(file, {"model": model.name, "training": model.training, "registers": rows, **made})
     print(f"{unheard_table(rows)}\n\nmeasures: {relative(file)}")
 
