@@ -32,6 +32,7 @@ from nnss_utils.model.settings import build_network, make_settings
 from nnss_utils.model.time_basis import ATTACK, FEATURES, SINCE_ON
 from nnss_utils.scores import scale_sequence
 from nnss_utils.synthesis.render import render
+from nnss_utils.training import missing_keys
 from nnss_utils.training.missing_keys import between, borrow_keys, borrow_tables, partial_levels
 
 T = np.arange(12 * SAMPLE_RATE) / SAMPLE_RATE
@@ -225,6 +226,21 @@ def test_levels_on_a_line_lie_between_exactly_and_scatter_raises_their_mean(leve
     scattered = {key: db + 6 * (-1) ** n for n, (key, db) in enumerate(line.items())}
     higher = between(scattered, pitch) - between(line, pitch)
     assert np.all((higher > 0) & (higher < 6))
+    far = {pitch + 40: np.array([level])}  # one key alone, however far, tells its own level
+    np.testing.assert_allclose(between(far, pitch), [level], atol=1e-4)
+
+
+def test_a_key_far_from_all_heard_ones_takes_the_levels_of_its_lender(model, monkeypatch):
+    monkeypatch.setattr(missing_keys, "FAR", 1)
+    network = keras.models.clone_model(model.network)
+    network.set_weights(model.network.get_weights())
+    tuning = lend_modes(model.tuning, {60: model.tuning.modes[0], 64: model.tuning.modes[4]})
+    alone = dataclasses.replace(model, network=network, tuning=tuning)
+    assert borrow_keys(alone, {60, 64}) == [61, 62, 63]
+    lender, borrower = (partial_levels(alone, [key])[key] for key in (60, 62))
+    times = slice(SINCE_ON.until(0.05), SINCE_ON.until(0.2))
+    changes = np.array([(borrower[h] - lender[h])[times] for h in range(1, 9)])
+    assert np.ptp(changes) < 0.1  # its energy alone is another
 
 
 def test_gains_go_with_their_modes_where_a_partial_overtakes_a_mode_of_the_soundboard(model):

@@ -17,6 +17,7 @@ from nnss_utils.model.networks import impulse_bands
 from nnss_utils.model.time_basis import SINCE_ON
 
 REACH = 4.0  # semitones, standard deviation of a heard key's weight
+FAR = 12  # semitones, at which keys but the lender no longer count
 STEADY = 0.1  # keys' weight against a slope over the keys
 MEAN_OF_ENERGIES = 0.5  # 0: the mean of dB, nearest in log-spectral distance; 1: that of energies, of the right level
 FLOOR_DB = -90.0  # below a key's strongest partial
@@ -73,7 +74,8 @@ def partial_levels(model: TrainedModel, heard: Sequence[int]) -> dict[int, dict[
 def between(levels: dict[int, np.ndarray], pitch: int) -> np.ndarray:
     """Return dB (times,) at a pitch on the line through the keys' `levels`, nearer keys counting more."""
     apart, db = np.array(list(levels)) - pitch, np.stack(list(levels.values()))
-    weight, line = np.exp(-0.5 * (apart / REACH) ** 2), np.stack([np.ones(len(apart)), apart / REACH], axis=1)
+    square = (apart / REACH) ** 2
+    weight, line = np.exp(-0.5 * (square - square.min())), np.stack([np.ones(len(apart)), apart / REACH], axis=1)
     normal = line.T * weight
     fit = np.linalg.solve(normal @ line + np.diag([1e-9, STEADY]), normal @ db)
     spread = weight @ np.square(db - line @ fit) / weight.sum()
@@ -88,7 +90,7 @@ def _move_gains(table: np.ndarray, lenders: dict[int, int], levels: dict, model:
         h, is_partial = partial_numbers(modes, model.tuning, lender)
         own = table[lender].reshape(SINCE_ON.count, -1, 2).copy()
         for number, level in levels.get(lender, {}).items():
-            having = [key for key in levels if number in levels[key] and abs(key - pitch) < 3 * REACH]
+            having = [key for key in levels if number in levels[key] and (abs(key - pitch) < FAR or key == lender)]
             near = {key: levels[key][number] for key in having}
             correction = np.clip(between(near, pitch) - level, -MOST_DB, MOST_DB)
             own[:, : len(h)][:, is_partial & (np.round(h) == number)] *= 10 ** (power * correction / 20)[:, None, None]
