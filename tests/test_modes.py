@@ -75,6 +75,7 @@ def test_a_key_without_a_note_has_its_neighbours_partials_transposed_and_its_oth
     tuning = measure_modes(sound, notes, estimate_tuning(sound, notes, 60, 62))
     ratio = tuning.f0[2] / tuning.f0[0]
     assert ratio == pytest.approx(2 ** (2 / 12), rel=0.01) and len(tuning.modes[2]) == len(tuning.modes[0])
+    np.testing.assert_allclose(tuning.modes[2], np.sort(carried_modes(np.array(tuning.modes[0]), tuning, 60, 62)))
     for mode in (261.6 * ratio, 523.9 * ratio, 400.0, RUMBLE[1]):
         assert min(abs(np.array(tuning.modes[2]) - mode)) < 0.002 * mode
 

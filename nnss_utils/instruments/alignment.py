@@ -106,7 +106,7 @@ def _drift(start: np.ndarray, late: np.ndarray, groups: Sequence[np.ndarray]) ->
     if len(groups) < FEWEST_DRIFTING:
         return 0.0, 0.0
     t, x = (np.concatenate([values[group] - values[group].mean() for group in groups]) for values in (start, late))
-    slope, _, least, most = scipy.stats.theilslopes(x, t, 0.68) if len(t) <= MOST_ONSETS else (0.0,) * 4
+    slope, _, least, most = scipy.stats.theilslopes(x, t, alpha=0.68) if len(t) <= MOST_ONSETS else (0.0,) * 4
     steady = _sigma(x - slope * t) <= 0.5 * _sigma(x)
     drifts = steady and abs(slope) * np.ptp(start) >= LEAST_DRIFT_MS
     return (float(slope), float(most - least) / 2) if drifts else (0.0, 0.0)

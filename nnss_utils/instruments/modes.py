@@ -37,13 +37,11 @@ def measure_modes(audio: np.ndarray, notes: Sequence[Note], tuning: Tuning) -> T
 
 def lend_modes(tuning: Tuning, modes: Mapping[int, Sequence[float]]) -> Tuning:
     """Return a tuning with the `modes` of the keys that were heard, and for each other key the nearest one's."""
-    tuning = tuned_between(tuning, modes)
-    every = {
-        pitch: modes[pitch] if pitch in modes else carried_modes(modes[lender], tuning, lender, pitch)
-        for pitch in range(tuning.low, tuning.high + 1)
-        for lender in [nearest_key(pitch, modes)]
-    }
-    return replace(tuning, modes=tuple(tuple(np.sort(of_key).tolist()) for of_key in every.values()))
+    tuning, every, pitches = tuned_between(tuning, modes), dict(modes), range(tuning.low, tuning.high + 1)
+    for pitch in set(pitches) - set(modes):
+        lender = nearest_key(pitch, modes)
+        every[pitch] = carried_modes(modes[lender], tuning, lender, pitch)
+    return replace(tuning, modes=tuple(tuple(np.sort(every[pitch]).tolist()) for pitch in pitches))
 
 
 def tuned_between(tuning: Tuning, heard: Iterable[int]) -> Tuning:

@@ -15,7 +15,9 @@ class VisitorKernels(AsyncMappingKernelManager):
 
     most = Integer(10, min=1, config=True, help="pages at once, each with a kernel")
     loading = Integer(120, config=True, help="s in which a new kernel must start")
-    connecting = Integer(15, config=True, help="s after its cells in which its page must connect, for each that loads")
+    connecting = Integer(
+        15, config=True, help="s in which a page must connect after its cells, times the pages that load"
+    )
     cull_idle_timeout = Integer(15, config=True, help="s without a page after which a kernel ends")
     cull_interval = Integer(5, config=True, help="s between two looks for such kernels")
     _opened = Set(help="kernels that have had a page")

@@ -1,5 +1,6 @@
-"""Keys that a pair lacks (notebook 05_train). Each gets the tables of the nearest heard key. In a modal network they
-become its own: partials take their levels from all heard keys around it, and the impulse's mask moves with them."""
+"""Keys that a pair lacks (notebook 14_keys_never_heard). Each gets the tables of the nearest heard key. In a modal
+network they become its own: partials take their levels from all heard keys around it, and the impulse's mask moves with
+them."""
 
 from collections.abc import Iterable, Sequence
 
