@@ -113,13 +113,15 @@ def read_notes(midi: str | Path) -> list[Note]:
 def scale_sequence(
     low: int = 21, high: int = 108, repetitions: int = 5, shortest: float = 0.03, longest: float = 2.0,
     sustained: float = 12.0, gap: float = 0.45, velocity: int = 100, softest: int = 0, seed: int = 0, every: int = 1,
+    velocities: str = "",
 ) -> list[Note]:  # fmt: skip
     """Return pitches low..high, `every` semitones apart, up and down, one note at a time, with durations that vary.
 
     Durations run from `shortest` to `longest` (s) in equal ratios, shuffled by `seed` so that each key gets short
     and long ones; every key is held once for `sustained` s (0: never). After each note come `gap` s of rest for its
     release. Every note has the same velocity; with `softest`, velocities run from `softest` to `velocity`, shuffled
-    in the same way. Raises `InputError` for a range, count or time that makes no sequence."""
+    in the same way; with `velocities` ("40,80,120"), each key has all durations at each of these. Raises `InputError`
+    for a range, count or time that makes no sequence."""
     for name, value, least, most in (
         ("low", low, 0, 127), ("high", high, 0, 127), ("repetitions", repetitions, 1, 1000),
         ("velocity", velocity, 1, 127), ("softest", softest, 0, velocity), ("seed", seed, 0, 2**31 - 1),
@@ -136,13 +138,26 @@ def scale_sequence(
     rng = np.random.default_rng(seed)
     ladder = np.geomspace(shortest, longest, 2 * repetitions - (sustained > 0))
     ladder = np.append(ladder, [sustained] * (sustained > 0))  # as many durations as a key has notes
-    durations = np.stack([rng.permutation(ladder) for _ in keys])
-    steps = np.linspace(softest or velocity, velocity, 2 * repetitions).round()
-    velocities = np.stack([rng.permutation(steps) for _ in keys])
-    order = [(key, turn) for turn in range(2 * repetitions) for key in (keys if turn % 2 == 0 else reversed(keys))]
+    if velocities:
+        each = [(length, level) for level in _chosen_velocities(velocities) for length in ladder]
+        durations, levels = np.moveaxis(np.stack([rng.permutation(each) for _ in keys]), -1, 0)
+    else:
+        durations = np.stack([rng.permutation(ladder) for _ in keys])
+        steps = np.linspace(softest or velocity, velocity, 2 * repetitions).round()
+        levels = np.stack([rng.permutation(steps) for _ in keys])
+    turns = range(durations.shape[1])
+    order = [(key, turn) for turn in turns for key in (keys if turn % 2 == 0 else reversed(keys))]
     lengths = [float(durations[at]) for at in order]
     starts = accumulate((length + gap for length in lengths[:-1]), initial=0.1)
     return [
-        Note(start, start + length, low + every * at[0], int(velocities[at]))
+        Note(start, start + length, low + every * at[0], int(levels[at]))
         for at, start, length in zip(order, starts, lengths, strict=True)
     ]
+
+
+def _chosen_velocities(text: str) -> list[int]:
+    """Return the velocities in a text such as "40,80,120"."""
+    parts = text.split(",") if isinstance(text, str) else [""]
+    if not all(part.strip().isdigit() and 1 <= int(part) <= 127 for part in parts):
+        raise InputError(f'velocities={text!r}: give numbers from 1 to 127 with commas between, as in "40,80,120"')
+    return sorted({int(part) for part in parts})

@@ -1,6 +1,7 @@
 """From a MIDI file to sounds, pictures and measures on disk."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,9 @@ def test_two_files_of_one_name_are_two_pieces(tmp_path):
     files = [write_midi(tmp_path / folder / "song.mid", NOTES[:n]) for n, folder in enumerate("ab", 1)]
     names = [tables.claim_name(str(path)) for path in files]
     assert names[0] == "song" and names[1].startswith("song_") and names == [tables.claim_name(p) for p in files]
+    for name, file in zip(names, files, strict=True):
+        kept = Path(paths.read_json(tables.RENDERS / name / "source.json")["midi"])
+        assert not kept.is_absolute() and (paths.ROOT / kept).samefile(file)
     write_midi(files[0], NOTES[:3])  # the same file, changed, takes its own place
     assert tables.claim_name(files[0]) == "song" and tables.claim_name(files[1], "mine") == "mine"
     own = write_midi(tmp_path / "bwv847_fugue.mid", NOTES)

@@ -6,6 +6,7 @@ import subprocess
 import keras
 import numpy as np
 import pytest
+from conftest import small_settings
 
 from nnss_utils import scores
 from nnss_utils.errors import InputError
@@ -19,12 +20,12 @@ from nnss_utils.model import networks, time_basis
 from nnss_utils.model.codification import ToneTable
 from nnss_utils.model.inputs import impulse_channel
 from nnss_utils.model.model_file import load_model, save_model
-from nnss_utils.model.settings import make_settings
+from nnss_utils.model.settings import build_network, make_settings
 from nnss_utils.paths import PRETRAINED, ROOT, read_json
 from nnss_utils.scores import PRELUDE_TEMPO, bwv847_fugue, scale_sequence
 from nnss_utils.synthesis.render import render
 from nnss_utils.training.dataset import make_dataset
-from nnss_utils.training.missing_keys import borrow_tables
+from nnss_utils.training.missing_keys import borrow_tables, with_all_keys
 
 TARGETS = {"correlation": 0.995, "snr_db": 20, "octave_snr_db": 10}
 
@@ -59,19 +60,31 @@ def test_a_key_that_was_never_trained_sounds_after_its_neighbour(model):
     """It plays the neighbour's modes, transposed, with the neighbour's gains: its own pitch, as loud as the
     neighbour."""
     true, neighbour = (render([Note(0.0, 0.5, pitch)], model, progress=False) for pitch in (62, 61))
-    network = keras.models.clone_model(model.network)
-    network.set_weights(model.network.get_weights())
-    assert borrow_tables(network, {60, 61, 64}, 60, 64) == {62: 61, 63: 64}
     f0, modes = model.tuning.f0, list(model.tuning.modes)
     modes[2] = tuple(np.array(modes[1]) * f0[2] / f0[1])  # as measure_modes would
-    lender = dataclasses.replace(model, network=network, tuning=dataclasses.replace(model.tuning, modes=tuple(modes)))
+    lent = with_all_keys(model, {62: 61, 63: 64})
+    lender = dataclasses.replace(lent, tuning=dataclasses.replace(model.tuning, modes=tuple(modes)))
     lent = render([Note(0.0, 0.5, 62)], lender, progress=False)
     assert abs(20 * np.log10(np.linalg.norm(lent) / np.linalg.norm(neighbour))) < 1
     peaks = [np.argmax(np.abs(np.fft.rfft(x[:16384] * np.hanning(16384)))[:160]) for x in (true, lent)]
     assert abs(peaks[0] - peaks[1]) <= 1
-    kept = {w.path: w.numpy() for w in network.weights}
-    for weight in model.network.weights:
-        np.testing.assert_array_equal(weight.numpy()[:62], kept[weight.path][:62])
+    for mine, before in zip(lender.network.weights, model.network.weights, strict=True):
+        rows = [0, 1, 1, 4, 4] if before.path.startswith(("own_", "key/")) else slice(None)
+        np.testing.assert_array_equal(mine.numpy(), before.numpy()[rows])
+
+
+def test_a_mask_network_copies_its_neighbour_s_tables_too(pair):
+    network = build_network(small_settings(architecture="mask_keyed", units=4))
+    rng = np.random.default_rng(0)
+    for weight in network.weights:
+        weight.assign(rng.normal(0, 0.1, weight.shape))
+    before = {w.path: w.numpy() for w in network.weights}
+    assert borrow_tables(network, {60, 61, 64}, 60, 64) == {62: 61, 63: 64}
+    for weight in network.weights:
+        expected = before[weight.path].copy()
+        if weight.path.startswith(("own_", "key/")):
+            expected[[62, 63]] = expected[[61, 64]]
+        np.testing.assert_array_equal(weight.numpy(), expected)
     assert not borrow_tables(network, set(range(60, 65)), 60, 64)
 
 

@@ -12,6 +12,7 @@ import soxr
 from nnss_utils.errors import InputError
 from nnss_utils.instruments.alignment import measure_alignment
 from nnss_utils.instruments.pair import load_pair, make_pair, read_target
+from nnss_utils.instruments.pitch_check import octaves_off
 from nnss_utils.instruments.score_match import HOP, LAG, LOWEST, match_score, onset_map
 from nnss_utils.midi import Note, write_midi
 from nnss_utils.scores import bwv846_prelude, bwv847_fugue, performance, scale_sequence
@@ -315,6 +316,15 @@ def test_a_wrong_pace_is_found_and_put_right(piano, pace, tmp_path, capsys):
         "slow" if pace > 1 else "fast"
     )
     assert max(abs(a.start - b.start * pace) for a, b in zip(pair.notes, notes, strict=True)) < 0.001
+
+
+@pytest.mark.parametrize("pace", [0.99, 1.01])
+def test_a_player_of_another_pace_is_not_transposed(piano, pace):
+    notes = bwv846_prelude()
+    audio = piano.render([replace(note, start=note.start * pace, end=note.end * pace) for note in notes])
+    match = match_score(audio, notes)
+    assert match.fits and match.semitones == 0 and octaves_off(audio, notes, match) == 0
+    assert octaves_off(audio, notes, replace(match, pace=1.0)) == -12  # read at other times, it would be
 
 
 @pytest.mark.parametrize("pace", [0.99, 1.003])

@@ -193,7 +193,7 @@ def test_reproducing_from_nothing_trains_every_model_as_it_was_trained(commands,
             words = next(list(command[1:]) for command in trained if command[command.index("name") + 1] == name)
             given = dict(zip(words[1::3], words[2::3], strict=True))
             typed = {key: value if key in ("name", "architecture") else float(value) for key, value in given.items()}
-            typed |= {key: int(typed[key]) for key in ("steps", "echo") if key in typed}
+            typed |= {key: int(typed[key]) for key in ("steps", "echo", "units") if key in typed}
             assert make_settings(**typed) == wanted or name in ("mask_dense", "mask_blstm")  # of before echoes
 
 

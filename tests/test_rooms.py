@@ -98,9 +98,10 @@ def lines_of(paths) -> int:
 
 def test_the_package_stays_small():
     method = ("dsp", "model", "training", "synthesis")
-    assert lines_of(path for room in method for path in (PACKAGE / room).rglob("*.py")) < 3100
-    # 8700, the reading of real pairs and of strangers' files, a second piano with 16 dynamics, and keys never heard
-    assert lines_of(SOURCES.values()) < 10000
+    assert lines_of(path for room in method for path in (PACKAGE / room).rglob("*.py")) < 3200
+    # 8700, the reading of real pairs and strangers' files, a second piano with 16 dynamics, keys and velocities never
+    # heard
+    assert lines_of(SOURCES.values()) < 10300
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:

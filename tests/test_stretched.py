@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnss_utils.evaluation.stretched import StretchedSampler, crossfade
+from nnss_utils.evaluation.stretched import StretchedSampler
+from nnss_utils.instruments.dynamics import crossfade
 from nnss_utils.midi import Note
 
 

@@ -92,7 +92,7 @@ def test_long_voices_are_made_in_tiles_without_a_seam(model, monkeypatch):
 @pytest.mark.parametrize("options", [{}, {"frame_step": 256}, {"architecture": "mask_keyed", "frame_step": 384}])
 def test_a_voice_is_the_inverse_stft_of_all_its_frames(pair, options):
     """Tones made in time and tiles added by the compiled function equal NumPy's inverse of the predicted spectra."""
-    model = train(pair, small_settings(name="inverse", steps=2, **options))
+    model = train(pair, small_settings(name="inverse", steps=100, **options))
     settings, spectral, note = model.settings, model.settings.spectral, Note(0.0, 0.7, 61)
     sound = VoiceRenderer(model).render(note)
     starts = spectral.frame_step * np.arange(frame_count(len(sound), spectral))[None] - padding(spectral)
@@ -102,7 +102,7 @@ def test_a_voice_is_the_inverse_stft_of_all_its_frames(pair, options):
     whole = istft(spectra, spectral, pad=False, scaled=True)[padding(spectral) :][: len(sound)]
     whole *= velocity_gain(note.velocity)
     error = np.sum((sound - whole).astype(np.float64) ** 2)
-    assert error < 1e-9 * np.sum(whole.astype(np.float64) ** 2)  # -90 dB, of a network that is nearly silent
+    assert error < 1e-9 * np.sum(whole.astype(np.float64) ** 2)  # -90 dB
 
 
 def test_of_many_beginnings_the_first_pieces_stay():

@@ -121,6 +121,12 @@ def test_sounds_that_are_none_are_refused(tmp_path, audio, rate, says):
         read_wav(written(tmp_path / "a.wav", audio, rate, subtype="FLOAT"))
 
 
+def test_an_empty_file_is_said_to_be_empty(tmp_path):
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(InputError, match=r"a\.wav is empty: it has 0 bytes; export it again"):
+        read_wav(tmp_path / "a.wav")
+
+
 def test_no_room_for_hours_of_sound_is_said(tmp_path, short_limit, monkeypatch):
     class Full:
         def __enter__(self):

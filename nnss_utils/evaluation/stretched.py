@@ -1,7 +1,6 @@
 """What a sampler makes of few recordings: the baseline of keys and velocities that were never heard."""
 
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -9,6 +8,7 @@ import numpy as np
 import soxr
 
 from nnss_utils.instruments.base import Instrument, sum_voices
+from nnss_utils.instruments.dynamics import crossfade
 from nnss_utils.midi import Note, nearest_key, samples_of
 
 
@@ -44,13 +44,3 @@ class StretchedSampler:
         notes = sorted(notes, key=lambda note: replace(note, start=0.0, end=note.duration))
         voices = [(samples_of(note)[0], self.voice(note)) for note in notes]
         return sum_voices(voices, max((start + len(sound) for start, sound in voices), default=0))
-
-
-def crossfade(velocity: int, recorded: Sequence[int]) -> list[tuple[int, float]]:
-    """Return the recorded velocities, ascending, that a velocity is played with, and the share of each."""
-    at = bisect_left(recorded, velocity)
-    if at == 0 or at == len(recorded) or recorded[at] == velocity:
-        return [(recorded[min(at, len(recorded) - 1)], 1.0)]
-    soft, loud = recorded[at - 1], recorded[at]
-    share = (velocity - soft) / (loud - soft)
-    return [(soft, 1 - share), (loud, share)]

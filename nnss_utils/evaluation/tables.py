@@ -2,13 +2,14 @@
 06_evaluation has kept, as `make run` does; nothing here imports TensorFlow."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from nnss_utils.errors import exit_with
 from nnss_utils.evaluation import OCTAVES
-from nnss_utils.paths import RENDERS, RESULTS, read_json, relative, safe_name, write_json
+from nnss_utils.paths import RENDERS, RESULTS, ROOT, read_json, relative, safe_name, write_json
 from nnss_utils.scores import SCORES
 
 LONGEST_STEM = 80  # bytes of a file's name that are kept
@@ -43,7 +44,7 @@ def claim_name(midi: str, name: str = "") -> str:
     if name or not path.is_file():
         return own
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    source = {"midi": relative(path.resolve()), "sha256": digest}
+    source = {"midi": os.path.relpath(path.resolve(), ROOT), "sha256": digest}  # a folder may be moved
     kept = RENDERS / own / "source.json"
     before = read_json(kept) if kept.is_file() else {} if kept.parent.is_dir() else source
     if own in SCORES or not source.items() & before.items():
@@ -82,7 +83,7 @@ def print_report(names: Sequence[str]) -> None:
     for name, result in results.items():
         folder = RENDERS / name
         speed = result["seconds"] / result["synthesis_seconds"]
-        print(f"{name} ({result['seconds']:.0f} s, synthesized {speed:.1f} times faster than real time)")
+        print(f"{name} ({result['seconds']:.0f} s, synthesized at {speed:.1f} times real time)")
         print(f"  sound     {relative(folder / 'prediction.wav')} (network), {relative(folder / 'target.wav')}")
         print("  pictures  " + ", ".join(relative(path) for path in sorted(folder.glob("*.png"))))
         print(f"  measures  {relative(result_file(name))}")

@@ -145,7 +145,7 @@ def _rate(audio: np.ndarray, notes: Sequence[Note], match: Match) -> float:
         probe = soxr.resample(beginning, SAMPLE_RATE * ratio, SAMPLE_RATE, "LQ")
         other = match_score(probe, notes)
         clear = other.fits and other.clearness >= LEAST_CLEARNESS and not other.semitones
-        if clear and not octaves_off(probe, notes, other.lag):
+        if clear and not octaves_off(probe, notes, other):
             return ratio
     return 1.0
 
@@ -154,7 +154,7 @@ def _check_piece(audio: np.ndarray, notes: Sequence[Note], match: Match, wav: st
     """Raise `InputError` for the recording of another piece, unless trusted; print that it seems so, or transposed."""
     if len(notes) < FEWEST_NOTES:
         return
-    semitones = match.semitones or (octaves_off(audio, notes, match.lag) if match.fits else 0)
+    semitones = match.semitones or (octaves_off(audio, notes, match) if match.fits else 0)
     interval = f"{abs(semitones)} semitones {'higher' if semitones > 0 else 'lower'}"
     sounding = f"its notes sound {interval} than its MIDI file's"
     if match.fits and not match.semitones:

@@ -7,7 +7,7 @@ import scipy.fft
 import scipy.signal
 
 from nnss_utils import SAMPLE_RATE
-from nnss_utils.instruments.score_match import FRAME, bins_around
+from nnss_utils.instruments.score_match import FRAME, Match, bins_around
 from nnss_utils.midi import Note, midi_to_hz
 from nnss_utils.paths import release_pages
 
@@ -33,13 +33,13 @@ def in_tune_db(audio: np.ndarray, notes: Sequence[Note], ratio: float) -> float:
     return float(np.mean(on - beside)) if len(partials) else 0.0
 
 
-def octaves_off(audio: np.ndarray, notes: Sequence[Note], lag: float) -> int:
-    """Return 12 if audio (samples,), `lag` s behind its notes, misses their odd partials, -12 if it has some between
-    them, or 0; 0 for too few notes to tell."""
+def octaves_off(audio: np.ndarray, notes: Sequence[Note], match: Match) -> int:
+    """Return 12 if audio (samples,), which fits its notes as `match` says, misses their odd partials, -12 if it has
+    some between them, or 0; 0 for too few notes to tell."""
     peaks, window = [], scipy.signal.get_window("hann", FRAME).astype(np.float32)
     chosen = np.random.default_rng(0).permutation(len(notes))[:MOST_NOTES]  # every n-th note of a figure is the same
     for note in (notes[i] for i in chosen):
-        at = round((note.start + lag) * SAMPLE_RATE)
+        at = round((note.start * match.pace + match.lag) * SAMPLE_RATE)
         if FRAME <= at <= len(audio) - FRAME:
             before, after = (np.abs(scipy.fft.rfft(audio[i : i + FRAME] * window)) for i in (at - FRAME, at))
             peaks.append(_peaks(np.maximum(0, after - before), note.pitch))

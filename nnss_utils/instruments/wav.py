@@ -33,6 +33,8 @@ def read_wav(path: str | Path) -> np.ndarray:
     (samples,); print what is changed or lost. Raises `InputError` for a file that is missing, unreadable, empty, silent
     or not all numbers."""
     path = existing_file(path, "WAV file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty: it has 0 bytes; export it again")
     try:
         with soundfile.SoundFile(path) as file:
             if not RATES[0] <= file.samplerate <= RATES[1] or file.channels > MOST_CHANNELS:

@@ -171,7 +171,7 @@ def profile(rounds: int = 5) -> dict[str, float]:
     model, dataset = prepare(small_pair(), settings)
     batch, power, spectral = on_device(dataset.batch(0)), settings.training.power, settings.spectral
     x, weights, optimizer = batch.inputs, model.network.trainable_variables, model.optimizer
-    heard = [x[name] for name in ("features", "attack", "pitch")]
+    heard = [x[name] for name in ("features", "attack", "row")]
     gains, mask, off, damping = (tensorflow.constant(part) for part in model.network(heard))
     gradients, target = [tensorflow.ones_like(weight) for weight in weights], tensorflow.constant(batch.target)
 

@@ -47,7 +47,7 @@ def predict_modes(network: keras.Model, inputs: dict, settings: Settings, output
 def predict_gains(network: keras.Model, inputs: dict, settings: Settings, output_scale: float) -> tuple:
     """Return a modal network's gains (voices, frames, MODES, 2), damping (voices, 1, 1) in 1/s, and impulse spectra
     (voices, frames, bins, 2). Gains and mask are normalized, in units of `output_scale`; what is returned is not."""
-    outputs = network([inputs[name] for name in ("features", "attack", "pitch")])
+    outputs = network([inputs[name] for name in ("features", "attack", "row")])
     gains, mask, off, damping = (ops.cast(x, "float32") for x in outputs)
     impulse = impulse_spectra(output_scale * mask, off, inputs, settings)
     return denormalize_pairs(output_scale * gains, settings.training.power), damping, impulse

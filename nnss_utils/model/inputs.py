@@ -10,8 +10,10 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.demodulation import carrier_factors
 from nnss_utils.dsp.normalization import LOGARITHM
 from nnss_utils.dsp.stft import Spectral, oversample, samples_of_frames, stft, window_samples
+from nnss_utils.instruments.base import velocity_gain
+from nnss_utils.instruments.dynamics import Dynamics
 from nnss_utils.instruments.tuning import Tuning
-from nnss_utils.midi import Note, samples_of
+from nnss_utils.midi import PITCHES, Note, samples_of
 from nnss_utils.model.codification import NOTE_OFF_AMPLITUDE, ToneTable
 from nnss_utils.model.modes import ModeTable
 from nnss_utils.model.pairs import as_pairs
@@ -43,14 +45,17 @@ class Voices:
 @dataclass(frozen=True)
 class Heard:
     """What a network has heard of the keys from `low` up: `seconds` after note-on of each key, and the lowest and the
-    highest velocity. Beyond, a note's time and velocity stand still: a network knows nothing there."""
+    highest velocity. Beyond, a note's time and velocity stand still: a network knows nothing there. keys: those that
+    have tables in a modal network; dynamics: the velocities that have tables of their own, None for one of all."""
 
     low: int
     seconds: tuple[float, ...]
     velocities: tuple[int, int]
+    keys: tuple[int, ...] = tuple(range(PITCHES))
+    dynamics: Dynamics | None = None
 
     @classmethod
-    def of(cls, notes: Sequence[Note], settings: Settings) -> "Heard":
+    def of(cls, notes: Sequence[Note], settings: Settings, dynamics: Dynamics | None = None) -> "Heard":
         """Return what `notes` let a network hear. Modal networks have a key's curves from its own notes; others learn
         from all keys how long a note may last."""
         low, high = min(note.pitch for note in notes), max(note.pitch for note in notes)
@@ -61,7 +66,8 @@ class Heard:
             seconds[:] = seconds.max() + settings.codification.release_samples / SAMPLE_RATE
         seconds[seconds == 0] = seconds.max()  # a key without a note gets the tables of another
         velocities = [note.velocity for note in notes]
-        return cls(low, tuple(seconds.tolist()), (min(velocities), max(velocities)))
+        keys = tuple(sorted({note.pitch for note in notes})) if settings.network.kind.modes else cls.keys
+        return cls(low, tuple(seconds.tolist()), (min(velocities), max(velocities)), keys, dynamics)
 
     def longest(self, pitch: np.ndarray) -> np.ndarray:
         """Return the seconds that were heard of each pitch, float64 (...)."""
@@ -69,7 +75,32 @@ class Heard:
 
     def velocity(self, velocity: np.ndarray) -> np.ndarray:
         """Return the nearest velocities that were heard."""
+        if self.dynamics:
+            return np.array(self.dynamics.velocities)[self.dynamics.nearest(velocity)]
         return np.clip(velocity, *self.velocities)
+
+    def layers(self, pitch: int, velocity: int) -> list[tuple[int, float]]:
+        """Return the heard velocities, and the factors, of a network's sounds that add up to a velocity's."""
+        if self.dynamics:
+            return self.dynamics.layers(pitch, velocity)
+        return [(int(self.velocity(velocity)), float(velocity_gain(velocity)))]
+
+    def gains(self, voices: Voices) -> np.ndarray:
+        """Return the factor of a network's sound of each voice, which has a heard velocity, float32 (voices,)."""
+        pairs = zip(voices.pitch.tolist(), voices.velocity.tolist(), strict=True)
+        return np.array([self.layers(pitch, velocity)[0][1] for pitch, velocity in pairs], np.float32)
+
+    @property
+    def tables(self) -> tuple[int, int]:
+        """Numbers of keys and of velocities that have tables."""
+        return len(self.keys), len(self.dynamics.velocities) if self.dynamics else 1
+
+    def rows(self, voices: Voices) -> np.ndarray:
+        """Return the rows of a modal network's tables that voices use, int32 (voices,): a key's velocities follow each
+        other. A key without tables has those of a key near it."""
+        velocity = self.dynamics.nearest(voices.velocity) if self.dynamics else 0
+        key = np.minimum(np.searchsorted(self.keys, voices.pitch), len(self.keys) - 1)
+        return (key * self.tables[1] + velocity).astype(np.int32)
 
 
 def voice_inputs(
@@ -79,8 +110,8 @@ def voice_inputs(
     start to its frames' starts at the oversampled rate, negative before the note. Returns "coarse" and "fine", pairs of
     `impulse_factors`; "features", float32 (voices, frames, FEATURES); "pitch", int32 (voices, frames); for a mask
     network, whose frames lie in a row, "tone", pairs (voices, frames, bins, 2); for a modal one "attack", float32
-    (voices, frames, ATTACK.count), "ends", int32 (voices, frames), samples from a frame's start to note-off, and what
-    `ModeTable.inputs` returns."""
+    (voices, frames, ATTACK.count), "row", int32 (voices, frames), as of `Heard.rows`, "ends", int32 (voices, frames),
+    samples from a frame's start to note-off, and what `ModeTable.inputs` returns."""
     spectral, o, held = settings.spectral, settings.spectral.oversampling, voices.held[:, None]
     power = settings.training.power if settings.network.kind.modes and settings.training.power != LOGARITHM else 1.0
     coarse, fine = map(as_pairs, impulse_factors(starts, held * o, settings, power))
@@ -95,7 +126,11 @@ def voice_inputs(
         "pitch": np.repeat(voices.pitch[:, None].astype(np.int32), starts.shape[1], axis=1),
     }
     if settings.network.kind.modes:
-        inputs |= {"attack": ATTACK(middle / SAMPLE_RATE), "ends": (held * o - starts).astype(np.int32)}
+        inputs |= {
+            "attack": ATTACK(middle / SAMPLE_RATE),
+            "row": np.repeat(heard.rows(voices)[:, None], starts.shape[1], axis=1),
+            "ends": (held * o - starts).astype(np.int32),
+        }
         return inputs | table.inputs(voices.pitch, starts, since_off, middle / SAMPLE_RATE - longest)
 
     def copy_tones(out: np.ndarray, rows: slice) -> None:

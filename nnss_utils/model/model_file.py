@@ -16,6 +16,7 @@ import numpy as np
 
 from nnss_utils.errors import InputError, check_number
 from nnss_utils.hdf5_file import count_numbers, unpacked
+from nnss_utils.instruments.dynamics import Dynamics
 from nnss_utils.instruments.modes import MODES
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
@@ -144,11 +145,11 @@ def load_model(name: str) -> TrainedModel:
         if not isinstance(instrument, str) or not isinstance(training, dict):
             raise TypeError("its instrument or its training record is missing")
         tuning = _tuning(content["tuning"], low, high)
-        least = settings.network.least_parameters(settings.spectral.bins)
+        least = settings.network.least_parameters(settings.spectral.bins, *heard.tables)
         with unpacked(path, WEIGHTS) as weights:
             if min(count_numbers(weights)) < least:
                 raise ValueError(f"its network needs more than {least:,} weights")
-    network = build_network(settings)
+    network = build_network(settings, *heard.tables)
     load_weights(network, path)
     return TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training)
 
@@ -185,19 +186,34 @@ def _classes(description: str | bytes) -> set[tuple[str, str]]:
 
 def _heard(content: dict, low: int, high: int) -> Heard:
     """Return what the model of a file has heard; raise ValueError unless it holds seconds for low..high. A model of an
-    earlier version tells the longest duration alone."""
+    earlier version tells the longest duration alone, or has tables of all pitches."""
     check_number("longest", content["longest"], 1e-3, 1e6)
     every = {"low": low, "seconds": [content["longest"]] * (high + 1 - low), "velocities": [1, 127]}
     found = content.get("heard", every)
-    heard = Heard(found["low"], tuple(found["seconds"]), tuple(found["velocities"]))
+    keys = tuple(found.get("keys", Heard.keys))
+    heard = Heard(found["low"], tuple(found["seconds"]), tuple(found["velocities"]), keys, _dynamics(found, low, high))
     if heard.low > low or heard.low + len(heard.seconds) <= high:
         raise ValueError("it has heard other keys than its range")
+    if not keys or keys != tuple(sorted(set(keys) & set(Heard.keys))):
+        raise ValueError("it has tables of keys that are none")
     for seconds in heard.seconds:
         check_number("seconds", seconds, 1e-6, 1e6)
     softest, loudest = heard.velocities
     check_number("velocities", softest, 1, 127, integer=True)
     check_number("velocities", loudest, softest, 127, integer=True)
     return heard
+
+
+def _dynamics(heard: dict, low: int, high: int) -> Dynamics | None:
+    """Return the dynamics of what a file's model has heard; raise ValueError unless they hold levels for low..high."""
+    if heard.get("dynamics") is None:
+        return None
+    found = heard["dynamics"]
+    rows = (tuple(map(tuple, found[name])) for name in ("levels", "alike"))
+    dynamics = Dynamics(found["low"], tuple(found["velocities"]), *rows)
+    if dynamics.low > low or dynamics.low + len(dynamics.levels) <= high:
+        raise ValueError("it has the levels of other keys than its range")
+    return dynamics
 
 
 def _tuning(content: dict | None, low: int, high: int) -> Tuning | None:

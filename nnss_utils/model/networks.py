@@ -154,18 +154,18 @@ def mask_keyed(layers: int, units: int, bins: int) -> keras.Model:
     x = nn.Concatenate()([rest, nn.Embedding(PITCHES, KEY_SIZE, name="key")(pitch)])
     for _ in range(layers):
         x = nn.Dense(GATE_UNITS, activation="gelu")(x)
-    curves = _curves("", on, nn.Concatenate()([rest, x]), key, 2 * units)
+    curves = _curves("", on, nn.Concatenate()([rest, x]), 2 * units, key)
     split, tones = round(SPLIT * bins), max(1, round(TONE_SHARE * units))
     masks = []
     for name, first, last in (("tone", 0, tones), ("impulse", tones, units)):
-        weights = _weights(name, key, last - first, 2 * bins)
+        weights = _weights(name, last - first, 2 * bins, key)
         below = ops.matmul(curves[..., first:last], weights[..., : 2 * split])
         above = ops.matmul(curves[..., units + first : units + last], weights[..., 2 * split :])
         masks.append(nn.Reshape((-1, bins, 2))(nn.Concatenate()([below, above])))
     return keras.Model(inputs, nn.Reshape((-1, 4 * bins))(nn.Concatenate()(masks)), name="mask_keyed")
 
 
-def modal(layers: int, units: int, bins: int) -> keras.Model:
+def modal(layers: int, units: int, bins: int, keys: int = PITCHES, dynamics: int = 1) -> keras.Model:
     """Return the modal network: each key has a gain curve over time for each of its modes, and `units` curves over
     time, weighted bin by bin, for the mask of the impulse: fewer below SPLIT, where modes make most of the sound, and
     above TOP.
@@ -173,29 +173,33 @@ def modal(layers: int, units: int, bins: int) -> keras.Model:
     Curves are a linear layer of the time since note-on, times a gate (`layers` dense layers beside a linear one) of the
     time since note-off, the velocity and the key. Until NEAR the gate also knows the time since note-on, since a short
     note's attack and release lie in one frame; later a release is the same at every time. Each key has its own damping,
-    with which its modes decay after note-off. All frames of a row must be of one key."""
+    with which its modes decay after note-off. All frames of a row must be of one key.
+
+    There are `keys` x `dynamics` rows of tables: each velocity that a key was heard at has its own gains, damping and
+    impulse below SPLIT. Above, the velocities of a key differ by the gate alone."""
     sizes = {"features": FEATURES, "attack": ATTACK.count}
-    inputs = note, attack, pitch = [
+    inputs = note, attack, row = [
         *(keras.Input((None, size), name=name) for name, size in sizes.items()),
-        keras.Input((None,), dtype="int32", name="pitch"),
+        keras.Input((None,), dtype="int32", name="row"),
     ]
-    times = SINCE_ON.count
-    on, rest, key = note[..., :times], note[..., times:], pitch[:, 0]
+    times, rows = SINCE_ON.count, keys * dynamics
+    on, rest, key = note[..., :times], note[..., times:], row[:, 0]
     near = on[..., : SINCE_ON.until(NEAR)]
-    x = nn.Concatenate()([near, rest, nn.Embedding(PITCHES, KEY_SIZE, name="key")(pitch)])
+    x = nn.Concatenate()([near, rest, nn.Embedding(rows, KEY_SIZE, name="key")(row)])
     for _ in range(layers):
         x = nn.Dense(GATE_UNITS, activation="gelu")(x)
     x = nn.Concatenate()([rest, x])
     gate = nn.Dense(MODES, bias_initializer="ones", name="gate")(x)
-    own = ops.matmul(on, _table("own_gains", key, times, 2 * MODES, spread=GAIN_SPREAD))
+    own = ops.matmul(on, _table("own_gains", key, times, 2 * MODES, rows, GAIN_SPREAD))
     gains = nn.Multiply()([nn.Reshape((-1, MODES, 2))(own), ops.expand_dims(gate, -1)])
     masks, fine = [], nn.Concatenate()([on, attack])
     for name, curves, width in impulse_bands(units, bins):
-        curve = _curves(f"_{name}", on if name == "low" else fine, x, key, curves)
-        masks.append(ops.matmul(curve, _weights(name, key, curves, width, GAIN_SPREAD)))
+        time, table = (on, (key, rows)) if name == "low" else (fine, (key // dynamics, keys))
+        curve = _curves(f"_{name}", time, x, curves, *table)
+        masks.append(ops.matmul(curve, _weights(name, curves, width, *table, GAIN_SPREAD)))
     mask = nn.Reshape((-1, bins, 2))(nn.Concatenate()(masks))
     off = nn.Dense(1, kernel_initializer="zeros", name="off")(x)  # how much of the impulse at note-off, none at first
-    damping = DAMPING * ops.exp(_table("own_damping", key, 1, 1))
+    damping = DAMPING * ops.exp(_table("own_damping", key, 1, 1, rows))
     return keras.Model(inputs, [gains, mask, off, damping], name="modal")
 
 
@@ -206,17 +210,17 @@ def impulse_bands(units: int, bins: int) -> list[tuple[str, int, int]]:
     return [(name, max(1, round(share * units)), 2 * (last - first)) for (name, share), (first, last) in widths]
 
 
-def _curves(name: str, time, gates, key, count: int):
-    """Return `count` curves: a linear layer of `time`, shared and the key's own, times a linear layer of `gates`."""
-    own = ops.matmul(time, _table(f"own_curves{name}", key, time.shape[-1], count))
+def _curves(name: str, time, gates, count: int, row, rows: int = PITCHES):
+    """Return `count` curves: a linear layer of `time`, shared and the row's own, times a linear layer of `gates`."""
+    own = ops.matmul(time, _table(f"own_curves{name}", row, time.shape[-1], count, rows))
     gate = nn.Dense(count, bias_initializer="ones", name=f"gate{name}")(gates)
     return nn.Multiply()([nn.Add()([nn.Dense(count, name=f"curves{name}")(time), own]), gate])
 
 
-def _weights(name: str, key, height: int, width: int, spread: float = 0.0):
-    """Return a key's matrix (voices, height, width): what all keys share, `spread` at first, and its own."""
-    common = _table(f"common_{name}", ops.zeros_like(key), height, width, rows=1, spread=spread)
-    return nn.Add()([common, _table(f"own_{name}", key, height, width)])
+def _weights(name: str, height: int, width: int, row, rows: int = PITCHES, spread: float = 0.0):
+    """Return a row's matrix (voices, height, width): what all rows share, `spread` at first, and its own."""
+    common = _table(f"common_{name}", ops.zeros_like(row), height, width, 1, spread)
+    return nn.Add()([common, _table(f"own_{name}", row, height, width, rows)])
 
 
 def _table(name: str, row, height: int, width: int, rows: int = PITCHES, spread: float = 0.0):
@@ -248,7 +252,7 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "modal": Architecture(modal, True, True, False, 1, 32, 32, 12, 8000, 6e-3, 2, 1024),
+    "modal": Architecture(modal, True, True, False, 1, 30, 32, 12, 9000, 6e-3, 2, 1024),
     "mask_keyed": Architecture(mask_keyed, True, False, False, 1, 30, 88, 12, 3000, 6e-3, 2),
     "mask_dense": Architecture(mask_dense, True, False, False, 3, 512, 1024, 1),
     "mask_blstm": Architecture(mask_blstm, True, False, True, 2, 256, 32, 32),

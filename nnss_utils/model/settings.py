@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nnss_utils.dsp.normalization import check_power
 from nnss_utils.dsp.stft import Spectral
 from nnss_utils.errors import InputError, check_choice, check_number
+from nnss_utils.midi import PITCHES
 from nnss_utils.model.backend import keras
 from nnss_utils.model.codification import Codification
 from nnss_utils.model.losses import LOSSES, SOUND_LOSSES
@@ -39,10 +40,13 @@ class Network:
         """What the architecture is like: `per_voice`, `modes`, `sequences`."""
         return ARCHITECTURES[self.architecture]
 
-    def least_parameters(self, bins: int) -> int:
-        """Return a number of parameters that the network has at least, told without building it."""
-        if self.architecture in ("modal", "mask_keyed"):
-            return 16 * self.units * bins  # of all keys' curves in each bin
+    def least_parameters(self, bins: int, keys: int = 1, dynamics: int = 1) -> int:
+        """Return a number of parameters that the network has at least, told without building it; keys, dynamics: rows
+        of a modal network's tables, as of `networks.modal`."""
+        if self.kind.modes:
+            return keys * self.units * bins * (8 + dynamics) // 8  # of the keys' curves in each bin
+        if self.architecture == "mask_keyed":
+            return 16 * self.units * bins
         if self.architecture == "direct_image_convolution":
             return 27 * self.layers * self.units**2  # a kernel of 3 frames by 9 bins for each two channels
         recurrent = self.architecture.endswith(("lstm", "gru"))
@@ -149,7 +153,8 @@ def make_settings(
     return Settings(name, **{part: kind(**{key: flat[key] for key in known[part]}) for part, kind in PARTS.items()})
 
 
-def build_network(settings: Settings) -> keras.Model:
-    """Return a new network of these settings, with initial weights."""
-    network = settings.network
-    return ARCHITECTURES[network.architecture].build(network.layers, network.units, settings.spectral.bins)
+def build_network(settings: Settings, keys: int = PITCHES, dynamics: int = 1) -> keras.Model:
+    """Return a new network of these settings, with initial weights; keys, dynamics: rows of a modal network's tables,
+    as of `networks.modal`."""
+    network, rows = settings.network, (keys, dynamics) if settings.network.kind.modes else ()
+    return network.kind.build(network.layers, network.units, settings.spectral.bins, *rows)

@@ -11,7 +11,6 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.demodulation import heterodyne, inverse_heterodyne
 from nnss_utils.dsp.stft import istft, oversample, padding, samples_of_frames, stft, undersample
 from nnss_utils.errors import progress_bar
-from nnss_utils.instruments.base import velocity_gain
 from nnss_utils.instruments.wav import stored
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.model.codification import codify
@@ -63,8 +62,7 @@ def _voice_pieces(notes: Sequence[Note], model: TrainedModel, by: VoiceRenderer 
         identical: dict[tuple, list[int]] = {}
         for n in beginning:
             identical.setdefault(key_of(notes[n]), []).append(starts[n])
-        for key, sounds in renderer.voices(notes[n] for n in beginning):
-            gain = np.float32(velocity_gain(key[1]))
+        for key, gain, sounds in renderer.voices(notes[n] for n in beginning):
             for start in identical[key]:
                 for sound in sounds:
                     yield start, sound * gain

@@ -13,7 +13,6 @@ import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import frame_count, padding
-from nnss_utils.instruments.base import velocity_gain
 from nnss_utils.midi import Note, check_range, samples_of
 from nnss_utils.model.codification import add_part
 from nnss_utils.model.inputs import Voices, make_table, voice_inputs
@@ -65,7 +64,7 @@ class VoiceRenderer:
         tiles = math.ceil(PIECE * SAMPLE_RATE / (self.tiling.core * hop))
         self.piece = max(1, tiles * self.tiling.core - overlap + 1) * hop  # samples
         self.pool = ThreadPoolExecutor(BATCHES)
-        alike = len(set(model.heard.velocities)) == 1  # of many velocities few notes share a beginning
+        alike = model.heard.dynamics or len(set(model.heard.velocities)) == 1  # else few notes share a beginning
         self.shared = alike and model.settings.network.kind.modes and spectral.oversampling == 1
 
     def warm_up(self) -> None:
@@ -75,44 +74,47 @@ class VoiceRenderer:
 
     def render(self, note: Note) -> np.ndarray:
         """Return one note's sound from its start on, float32 (samples,); raises `InputError` if out of range."""
-        ((_, pieces),) = self.voices([note])
-        return np.concatenate(pieces) * np.float32(velocity_gain(note.velocity))
+        return sum(gain * np.concatenate(pieces) for _, gain, pieces in self.voices([note]))
 
-    def voices(self, notes: Iterable[Note]) -> Iterator[tuple[Key, list[np.ndarray]]]:
-        """Yield the key and the sound of each distinct note before its `velocity_gain`, from its start on, in float32
-        pieces (samples,) that follow each other: beginnings that many notes share are not copied."""
+    def voices(self, notes: Iterable[Note]) -> Iterator[tuple[Key, np.float32, list[np.ndarray]]]:
+        """Yield the key, a gain and the sound of each distinct note, from its start on, in float32 pieces (samples,)
+        that follow each other: beginnings that many notes share are not copied. A velocity between two that the network
+        heard is the sum of both, yielded one after the other."""
         notes = list(notes)
         check_range(notes, self.model.low, self.model.high, f"the model {self.model.name}")
-        played: dict[Key, list[int]] = {}  # velocities that differ in gain alone
-        for pitch, velocity, held in dict.fromkeys(map(key_of, notes)):
-            played.setdefault((pitch, self._heard(velocity), held), []).append(velocity)
+        played: dict[Key, list[tuple[Key, np.float32]]] = {}  # what a heard velocity's sound is part of
+        for key in dict.fromkeys(map(key_of, notes)):
+            for heard, gain in self._layers(*key[:2]):
+                played.setdefault((key[0], heard, key[2]), []).append((key, gain))
         ends = accumulate(held for _, _, held in played)
         for _, group in groupby(zip(ends, played, strict=True), lambda item: item[0] // MOST_HELD):
-            for (pitch, heard, held), pieces in self._unscaled([key for _, key in group]):
-                for velocity in played[pitch, heard, held]:
-                    yield (pitch, velocity, held), pieces
+            for layer, pieces in self._unscaled([key for _, key in group]):
+                for key, gain in played[layer]:
+                    yield key, gain, pieces
 
     def sustain(self, pitch: int, velocity: int = 100) -> Iterator[np.ndarray]:
         """Yield the sound of a held key in float32 (samples,) pieces, endlessly, beginning with its note-on. Each piece
         costs one small batch. Raises `InputError` if the pitch is out of range."""
         check_range([Note(0.0, 1.0, pitch)], self.model.low, self.model.high, f"the model {self.model.name}")
-        gain = np.float32(velocity_gain(velocity))
+        layers = self._layers(pitch, velocity)
         for number in count():
-            key = pitch, self._heard(velocity), number
-            missing = self._missing([key])
-            sound = next(self._make(missing)) if missing else self.beginnings[key]
-            self.beginnings.keep(key, sound)
-            yield sound * gain
+            keys = [(pitch, heard, number) for heard, _ in layers]
+            missing, sounds = self._missing(keys), {key: self.beginnings.get(key) for key in keys}
+            for part, sound in zip(missing, self._make(missing), strict=True):
+                sounds[pitch, part.velocity, number] = sound
+                self.beginnings.keep((pitch, part.velocity, number), sound)
+            yield sum(gain * sound for (_, gain), sound in zip(layers, sounds.values(), strict=True))
 
     def tail(self, pitch: int, velocity: int, held: int, begin: int) -> np.ndarray:
         """Return the sound of a key held for `held` samples from its sample `begin` on, float32 (samples,)."""
         self._find_tails({pitch} - set(self.tails))
-        part = Part(pitch, self._heard(velocity), held, begin, held + self.tails[pitch])
-        return next(self._make([part])) * np.float32(velocity_gain(velocity))
+        layers = self._layers(pitch, velocity)
+        sounds = self._make([Part(pitch, heard, held, begin, held + self.tails[pitch]) for heard, _ in layers])
+        return sum(gain * sound for (_, gain), sound in zip(layers, sounds, strict=True))
 
-    def _heard(self, velocity: int) -> int:
-        """Return the velocity whose sound, but for its gain, a velocity has."""
-        return int(self.model.heard.velocity(velocity))
+    def _layers(self, pitch: int, velocity: int) -> list[tuple[int, np.float32]]:
+        """Return the velocities, and the gains, of the sounds that add up to a velocity's."""
+        return [(heard, np.float32(gain)) for heard, gain in self.model.heard.layers(pitch, velocity)]
 
     def _unscaled(self, keys: list[Key]) -> Iterator[tuple[Key, list[np.ndarray]]]:
         """Yield the pieces of each key's sound before its gain."""
@@ -157,7 +159,7 @@ class VoiceRenderer:
     def _find_tails(self, pitches: set[int]) -> None:
         """Find how long keys sound after their note: the same for every piece."""
         release, held = self.model.settings.codification.release_samples, samples_of(PROBE)[1]
-        probes = [Part(pitch, self._heard(100), held, held, held + release) for pitch in sorted(pitches)]
+        probes = [Part(pitch, 100, held, held, held + release) for pitch in sorted(pitches)]
         for part, sound in zip(probes, self._make(probes), strict=True):
             audible = np.flatnonzero(np.abs(sound) > FLOOR)
             self.tails[part.pitch] = min(release, int(audible[-1]) + 1 if len(audible) else 1)

@@ -13,12 +13,12 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.demodulation import heterodyne
 from nnss_utils.dsp.stft import samples_of_frames
 from nnss_utils.errors import InputError
-from nnss_utils.instruments.base import velocity_gain
+from nnss_utils.instruments.dynamics import measure_dynamics
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.midi import Note, samples_of
 from nnss_utils.model.codification import ToneTable, codify
 from nnss_utils.model.inputs import Heard, Voices, make_table, spectra_of, voice_inputs
-from nnss_utils.model.modes import ModeTable
+from nnss_utils.model.modes import SHARED, ModeTable
 from nnss_utils.model.pairs import as_pairs
 from nnss_utils.model.settings import Settings
 from nnss_utils.paths import release_pages
@@ -61,12 +61,13 @@ class Dataset:
         self.starts, self.held = np.array([samples_of(note)[0] for note in self.notes]), self.voices.held
         self.release = settings.codification.release_samples
         self.ends = self.starts + self.held + self.release
-        self.heard = Heard.of(self.notes, settings)
         self.latest_end = np.maximum.accumulate(self.ends)
         self.frames = 1 if self.single_frames else settings.training.frames  # in a row, of an example
         self.width = -(-samples_of_frames(self.frames, self.spectral) // self.spectral.oversampling)  # its samples
         self.crowded = bool(np.any(self.starts[1:] - self.latest_end[:-1] < self.width))  # it may contain two notes
         self.mixed = self.by_voice and self.crowded  # whether several voices add up to one example
+        apart = settings.network.kind.modes and not self.crowded
+        self.heard = Heard.of(self.notes, settings, measure_dynamics(audio, self.notes) if apart else None)
         self.has_holdout = self._hold_out(settings.training.holdout)
 
     @cached_property
@@ -108,7 +109,7 @@ class LooseFrames(Dataset):
     single_frames = True
 
     def _hold_out(self, fraction: float) -> bool:
-        self.held_out = holdout_notes(self.notes, fraction)
+        self.held_out = holdout_notes(self.heard.rows(self.voices), self.held, fraction)
         return bool(self.held_out.any())
 
     def _draw(self, rng: np.random.Generator, *, validation: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +140,7 @@ class LooseFrames(Dataset):
             each = self.voices[np.repeat(note, rows[1])]
             inputs = voice_inputs(each, starts.reshape(-1, 1), self.table, self.settings, self.heard)
             inputs = {name: value.reshape(*rows, *value.shape[2:]) for name, value in inputs.items()}
-        inputs["gain"] = velocity_gain(self.voices.velocity[note]).astype(np.float32)
+        inputs["gain"] = self.heard.gains(self.voices[note])
         target = as_pairs(self._target(first.ravel()))
         return Batch(inputs, target.reshape(*rows, *target.shape[2:]))
 
@@ -226,8 +227,9 @@ class VoiceSequences(Sequences):
         offsets = (first[example] - self.starts[note]) * self.spectral.oversampling
         starts = offsets[:, None] + self.spectral.frame_step * np.arange(self.frames)
         inputs = voice_inputs(self.voices[note], starts, self.table, self.settings, self.heard)
-        inputs["gain"] = velocity_gain(self.voices.velocity[note]).astype(np.float32)
-        inputs = {name: _pad_rows(value, rows) for name, value in inputs.items()}  # a shape that never changes
+        inputs["gain"] = self.heard.gains(self.voices[note])
+        own = {name: value for name, value in inputs.items() if name not in SHARED}
+        inputs |= {name: _pad_rows(value, rows) for name, value in own.items()}  # a shape that never changes
         if self.mixed:
             inputs["example"] = _pad_rows(example.astype(np.int32), rows, rows - 1)
             target = _pad_rows(target, rows)
@@ -244,15 +246,12 @@ def holdout_blocks(end: int, fraction: float, width: int) -> list[tuple[int, int
     return [(int((i + 1 - fraction) * period), int((i + 1) * period)) for i in range(blocks)]
 
 
-def holdout_notes(notes: Sequence[Note], fraction: float) -> np.ndarray:
-    """Return which notes (bool) are held out from training: spread evenly, never the longest one of its pitch, which
-    alone shows how the key decays."""
-    chosen = np.diff(np.floor(np.arange(len(notes) + 1) * fraction)) > 0
-    longest: dict[int, int] = {}
-    for i, note in enumerate(notes):
-        if note.pitch not in longest or samples_of(note)[1] > samples_of(notes[longest[note.pitch]])[1]:
-            longest[note.pitch] = i
-    chosen[list(longest.values())] = False
+def holdout_notes(rows: np.ndarray, held: np.ndarray, fraction: float) -> np.ndarray:
+    """Return which notes are held out from training, bool (notes,): spread evenly, never the longest one of its row,
+    which alone shows how a key decays. rows: of a network's tables (notes,); held: samples of each note (notes,)."""
+    chosen = np.diff(np.floor(np.arange(len(held) + 1) * fraction)) > 0
+    order = np.lexsort([-held, rows])
+    chosen[order[np.unique(rows[order], return_index=True)[1]]] = False
     return chosen
 
 

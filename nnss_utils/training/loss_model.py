@@ -77,7 +77,7 @@ def prepare(pair: Pair, settings: Settings) -> tuple[LossModel, Dataset]:
     first = dataset.batch(0)
     output_scale = normalized_rms(first.target, settings.training.power)
     with precision(settings.training.precision):
-        network = build_network(settings)
+        network = build_network(settings, *dataset.heard.tables)
     model = LossModel(network, settings, output_scale, mixed=dataset.mixed)
     model(keras.tree.map_structure(ops.convert_to_tensor, first.inputs))
     model.optimizer.build(model.trainable_variables)

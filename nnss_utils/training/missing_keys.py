@@ -3,6 +3,7 @@ network they become its own: partials take their levels from all heard keys arou
 them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from nnss_utils.model.forward import predict_spectra
 from nnss_utils.model.inputs import Voices, make_table, voice_inputs
 from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.model.networks import impulse_bands
+from nnss_utils.model.settings import build_network
 from nnss_utils.model.time_basis import SINCE_ON
 
 REACH = 4.0  # semitones, standard deviation of a heard key's weight
@@ -36,29 +38,52 @@ def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) 
     return lenders if tables else {}
 
 
-def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> list[int]:
-    """Give keys that are not `heard` the tables of heard keys, as the module says, and return these keys."""
+def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> TrainedModel:
+    """Return a model in which each key of its range has tables, those that are not `heard` as the module says. Only a
+    modal network is a new one."""
     heard, factors = sorted(heard), model.settings.training.power != LOGARITHM  # a gain's logarithm is no factor
-    lenders = borrow_tables(model.network, set(heard), model.low, model.high)
-    if lenders and model.settings.network.kind.modes:
-        weights = {w.path.split("/")[0]: w for w in model.network.weights if w.path.startswith(("own_", "common_"))}
-        tables = {name: ops.convert_to_numpy(weight).copy() for name, weight in weights.items()}
-        _move_gains(tables["own_gains"], lenders, partial_levels(model, heard) if factors else {}, model)
-        _move_masks(tables, lenders, model)
-        for name in tables:
-            weights[name].assign(tables[name])
-        if factors:
-            _match_energies(weights["own_gains"], lenders, heard, model)
-    return list(lenders)
+    if not model.settings.network.kind.modes:
+        borrow_tables(model.network, set(heard), model.low, model.high)
+        return model
+    lenders = {p: nearest_key(p, heard) for p in range(model.low, model.high + 1) if p not in heard}
+    if not lenders:
+        return model
+    model = with_all_keys(model, lenders)
+    weights = {w.path.split("/")[0]: w for w in model.network.weights if w.path.startswith(("own_", "common_"))}
+    own = {name: ops.convert_to_numpy(weight).reshape(len(model.heard.keys), -1, weight.shape[-1]).copy()
+           for name, weight in weights.items() if name.startswith("own_")}  # fmt: skip
+    velocities = model.heard.dynamics.velocities if model.heard.dynamics else [100]
+    for number, velocity in enumerate(velocities):
+        levels = partial_levels(model, heard, velocity) if factors else {}
+        _move_gains(own["own_gains"][:, number], lenders, levels, model)
+    _move_masks(own, weights, lenders, model)
+    for name, values in own.items():
+        weights[name].assign(values.reshape(weights[name].shape))
+    for velocity in velocities if factors else ():
+        _match_energies(weights["own_gains"], lenders, heard, model, velocity)
+    return model
 
 
-def partial_levels(model: TrainedModel, heard: Sequence[int]) -> dict[int, dict[int, np.ndarray]]:
+def with_all_keys(model: TrainedModel, lenders: dict[int, int]) -> TrainedModel:
+    """Return a copy of a modal model with tables for each key of its range; keys in `lenders` have their lender's."""
+    heard = replace(model.heard, keys=tuple(range(model.low, model.high + 1)))
+    network = build_network(model.settings, *heard.tables)
+    source = np.searchsorted(model.heard.keys, [lenders.get(pitch, pitch) for pitch in heard.keys])
+    for old, new in zip(model.network.weights, network.weights, strict=True):
+        values = ops.convert_to_numpy(old)
+        if old.path.startswith(("own_", "key/")):  # the velocities of a key follow each other
+            values = values.reshape(len(model.heard.keys), -1)[source].reshape(new.shape)
+        new.assign(values)
+    return replace(model, network=network, heard=heard)
+
+
+def partial_levels(model: TrainedModel, heard: Sequence[int], velocity: int = 100) -> dict[int, dict[int, np.ndarray]]:
     """Return by heard key and number of a partial its level in dB at the times of SINCE_ON, float64 (times,): the
     energy of all modes that are this partial, by the gains of a held note."""
     spectral = model.settings.spectral
     starts = np.round(SINCE_ON.seconds * spectral.rate - spectral.frame_length / 2).astype(int)
-    inputs = _inputs([Note(0.0, 60.0, key) for key in heard], starts, model)
-    gains = model.network([inputs[name] for name in ("features", "attack", "pitch")])[0]
+    inputs = _inputs([Note(0.0, 60.0, key, velocity) for key in heard], starts, model)
+    gains = model.network([inputs[name] for name in ("features", "attack", "row")])[0]
     squares = np.sum(np.square(ops.convert_to_numpy(gains), dtype=np.float64), axis=-1)
     energies = squares ** (1 / model.settings.training.power)
     levels = {}
@@ -89,7 +114,7 @@ def _move_gains(table: np.ndarray, lenders: dict[int, int], levels: dict, model:
     for pitch, lender in lenders.items():
         modes = np.array(model.tuning.modes[lender - low])
         h, is_partial = partial_numbers(modes, model.tuning, lender)
-        own = table[lender].reshape(SINCE_ON.count, -1, 2).copy()
+        own = table[lender - low].reshape(SINCE_ON.count, -1, 2).copy()
         for number, level in levels.get(lender, {}).items():
             having = [key for key in levels if number in levels[key] and (abs(key - pitch) < FAR or key == lender)]
             near = {key: levels[key][number] for key in having}
@@ -97,35 +122,39 @@ def _move_gains(table: np.ndarray, lenders: dict[int, int], levels: dict, model:
             own[:, : len(h)][:, is_partial & (np.round(h) == number)] *= 10 ** (power * correction / 20)[:, None, None]
         order = np.argsort(carried_modes(modes, model.tuning, lender, pitch))
         own[:, : len(order)] = own[:, order]
-        table[pitch] = own.ravel()
+        table[pitch - low] = own.ravel()
 
 
-def _move_masks(tables: dict[str, np.ndarray], lenders: dict[int, int], model: TrainedModel) -> None:
-    """Move the masks of each key in `lenders` along the frequencies, by the interval from the key that lent them."""
-    f0, first = np.array(model.tuning.f0), 0  # bin of a band
+def _move_masks(own: dict[str, np.ndarray], weights: dict, lenders: dict[int, int], model: TrainedModel) -> None:
+    """Move the masks of each key in `lenders` along the frequencies, by the interval from the key that lent them. own:
+    tables (keys, velocities, numbers)."""
+    f0, low, first = np.array(model.tuning.f0), model.tuning.low, 0  # bin of a band
     for name, curves, width in impulse_bands(model.settings.network.units, model.settings.spectral.bins):
-        common, own, bins = tables[f"common_{name}"][0], tables[f"own_{name}"], np.arange(first, first + width // 2)
+        common, table = ops.convert_to_numpy(weights[f"common_{name}"])[0], own[f"own_{name}"]
+        bins = np.arange(first, first + width // 2)
         for pitch, lender in lenders.items():
-            mask = (common + own[lender]).reshape(curves, -1, 2)
-            source = np.round(bins * f0[lender - model.tuning.low] / f0[pitch - model.tuning.low]).astype(int)
-            moved = mask[:, np.clip(source, bins[0], bins[-1]) - first]  # neither bin nor phase is averaged
-            own[pitch] = moved.ravel() - common
+            mask = (common + table[lender - low]).reshape(-1, curves, width // 2, 2)
+            source = np.round(bins * f0[lender - low] / f0[pitch - low]).astype(int)
+            moved = mask[:, :, np.clip(source, bins[0], bins[-1]) - first]  # neither bin nor phase is averaged
+            table[pitch - low] = moved.reshape(len(moved), -1) - common
         first += width // 2
 
 
-def _match_energies(table, lenders: dict[int, int], heard: Sequence[int], model: TrainedModel) -> None:
-    """Give each key in `lenders` the energy that lies between its heard neighbours', on a line in dB over the keys."""
-    wanted = np.exp(np.interp(list(lenders), heard, np.log(_energies(model, heard) + 1e-20)))
+def _match_energies(table, lenders: dict[int, int], heard: Sequence[int], model: TrainedModel, velocity: int) -> None:
+    """Give each key in `lenders` the energy that lies between its heard neighbours' at a velocity, on a line in dB over
+    the keys."""
+    wanted = np.exp(np.interp(list(lenders), heard, np.log(_energies(model, heard, velocity) + 1e-20)))
+    rows = model.heard.rows(Voices.of([Note(0.0, 1.0, pitch, velocity) for pitch in lenders]))
     for _ in range(4):  # more than once, since the impulse beside the gains stays as it is
         values = ops.convert_to_numpy(table).copy()
-        ratios = wanted / np.maximum(1e-20, _energies(model, lenders))
-        values[list(lenders)] *= np.clip(ratios ** (model.settings.training.power / 2), 0.7, 1.4)[:, None]
+        ratios = wanted / np.maximum(1e-20, _energies(model, lenders, velocity))
+        values[rows] *= np.clip(ratios ** (model.settings.training.power / 2), 0.7, 1.4)[:, None]
         table.assign(values)
 
 
-def _energies(model: TrainedModel, pitches: Iterable[int]) -> np.ndarray:
-    """Return the energy of the spectra of half a second of each pitch (pitches,)."""
-    notes, spectral = [Note(0.0, 0.5, pitch) for pitch in pitches], model.settings.spectral
+def _energies(model: TrainedModel, pitches: Iterable[int], velocity: int) -> np.ndarray:
+    """Return the energy of the spectra of half a second of each pitch at a velocity (pitches,)."""
+    notes, spectral = [Note(0.0, 0.5, pitch, velocity) for pitch in pitches], model.settings.spectral
     starts = np.arange(-padding(spectral), round(0.5 * spectral.rate), spectral.frame_step)
     spectra = predict_spectra(model.network, _inputs(notes, starts, model), model.settings, model.output_scale)
     return np.sum(np.square(ops.convert_to_numpy(spectra), dtype=np.float64), axis=(1, 2, 3))

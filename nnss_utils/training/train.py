@@ -97,9 +97,10 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
     _loop(loss_model, dataset, progress, keep, call_probe)
     if probe is not None:
         probe(progress, now())
-    if untrained := borrow_keys(now(), {note.pitch for note in pair.notes}):
+    heard, (low, high) = {note.pitch for note in pair.notes}, pair.pitches
+    if untrained := sorted(set(range(low, high + 1)) - heard):
         tell(f"the pair has no note of the pitches {', '.join(map(str, untrained))}: they follow the keys around them")
-    model = now()
+    model = borrow_keys(now(), heard)
     try:
         write_json(folder / "training.json", {"settings": settings.to_dict(), **model.training, **progress.curves()})
         save_model(run_file(settings.name), model)
