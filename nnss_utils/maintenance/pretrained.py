@@ -21,13 +21,8 @@ from nnss_utils.paths import PRETRAINED, atomic_write, relative
 from nnss_utils.scores import SCORES, scale_sequence
 from nnss_utils.training.train import is_trained, train
 
-LONGER = {
-    "units": 32,
-    "batch": 48,
-    "steps": 10000,
-    "seconds": 1800.0,
-    "echo": 1,
-}  # there is time for a new batch in every step
+# there is time for a new batch in every step
+LONGER = {"units": 32, "batch": 48, "steps": 10000, "seconds": 1800.0, "echo": 1}
 PARAMETERS = " ".join(f"-p {name} {value}" for name, value in LONGER.items())
 COMMAND = f"papermill 05_train.ipynb out.ipynb -p name steinway {PARAMETERS}"
 LARGEST = 12e6  # bytes
