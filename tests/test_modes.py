@@ -170,6 +170,14 @@ def test_the_renderer_s_tone_is_the_stft_of_the_modes(model):
     assert np.abs(spectra - expected).max() < 1e-3 * np.abs(expected).max()
 
 
+def changed_keys(model, before):
+    """Return the keys that have other gains than in the model `before`."""
+    ours, theirs = (
+        next(w.numpy() for w in m.network.weights if w.path.startswith("own_gains")) for m in (model, before)
+    )
+    return [key for key, *gains in zip(model.heard.keys, ours, theirs, strict=True) if not np.array_equal(*gains)]
+
+
 def test_missing_keys_are_as_loud_as_their_lenders(model):
     """Several in a row, too: each has the modes and the tables of the same key."""
     heard, modes, f0 = {60, 64}, list(model.tuning.modes), model.tuning.f0
@@ -177,6 +185,7 @@ def test_missing_keys_are_as_loud_as_their_lenders(model):
         modes[pitch - 60] = tuple(np.array(modes[lender - 60]) * f0[pitch - 60] / f0[lender - 60])
     lent = dataclasses.replace(model, tuning=dataclasses.replace(model.tuning, modes=tuple(modes)))
     lent = borrow_keys(lent, heard)
+    assert changed_keys(lent, model) == [61, 62, 63]
     for pitch, lender in ((61, 60), (62, 60), (63, 64)):
         for seconds in (0.1, 0.3, 1.0):
             ours, theirs = (
@@ -232,6 +241,7 @@ def test_a_key_far_from_all_heard_ones_takes_the_levels_of_its_lender(model, mon
     monkeypatch.setattr(missing_keys, "FAR", 1)
     tuning = lend_modes(model.tuning, {60: model.tuning.modes[0], 64: model.tuning.modes[4]})
     alone = borrow_keys(dataclasses.replace(model, tuning=tuning), {60, 64})
+    assert changed_keys(alone, model) == [61, 62, 63]
     lender, borrower = (partial_levels(alone, [key])[key] for key in (60, 62))
     times = slice(SINCE_ON.until(0.05), SINCE_ON.until(0.2))
     changes = np.array([(borrower[h] - lender[h])[times] for h in range(1, 9)])
@@ -259,6 +269,7 @@ def test_a_forgotten_key_is_at_its_pitch_and_as_loud_as_between_its_neighbours(m
     forgetful = dataclasses.replace(model, tuning=tuning)
     levels = partial_levels(forgetful, heard)
     forgetful = borrow_keys(forgetful, heard)
+    assert changed_keys(forgetful, model) == [62]
     guessed = partial_levels(forgetful, [62])[62]
     moment = SINCE_ON.until(0.1)
     for h in range(1, 5):

@@ -1,5 +1,6 @@
 """Velocities that a network never heard, on the keys that it heard, against a crossfade of the nearest two that it
-heard. `python -m nnss_utils.evaluation.velocities MODEL VELOCITY ...` keeps data/results/velocities/MODEL.json."""
+heard (notebook 15_velocities). `python -m nnss_utils.evaluation.velocities MODEL VELOCITY ...` keeps
+data/results/velocities/MODEL.json."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,5 +1,5 @@
 """How loud each key is at each velocity, measured on a pair whose notes have a few velocities each (notebook
-01_codification). A velocity between two that were heard is a crossfade of both, at a level between theirs in dB."""
+15_velocities). A velocity between two that were heard is a crossfade of both, at a level between theirs in dB."""
 
 import itertools
 from bisect import bisect_left
