@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,15 @@ def test_noise_is_faded_and_the_attack_left_alone():
     faded = fade_into_silence((note + noise).astype(np.float32))
     assert np.abs(faded[: SAMPLE_RATE // 10] - note[: SAMPLE_RATE // 10]).max() < 1e-2
     assert np.sqrt(np.mean(faded[-SAMPLE_RATE:] ** 2)) < 1e-5
+
+
+def test_the_treble_of_no_key_comes_back_after_its_decay(piano):
+    highest = scipy.signal.butter(4, (6000, 16000), "bandpass", fs=SAMPLE_RATE, output="sos")
+    for pitch in range(21, 109):
+        treble = scipy.signal.sosfiltfilt(highest, piano.keys[pitch])[SAMPLE_RATE // 10 :]
+        energy = np.mean(treble[: len(treble) // 882 * 882].reshape(-1, 882) ** 2, axis=1) + 1e-16
+        rise = energy / np.minimum.accumulate(energy)
+        assert rise.max() < 10 ** (25 / 10), pitch
 
 
 def test_equalising_brings_levels_to_a_smooth_curve():

@@ -12,7 +12,7 @@ import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.evaluation.metrics import measure
-from nnss_utils.paths import CACHE, give_back_memory
+from nnss_utils.paths import CACHE, give_back_memory, release_pages
 
 STRETCH, CROSSFADE = 10 * SAMPLE_RATE, 4096  # samples
 BEGINNING = 30 * SAMPLE_RATE  # samples, for players
@@ -62,11 +62,12 @@ def measure_sounds(
     codification: the sound of the notes, at the target's energy; onsets: seconds (notes,). Made in a new process, whose
     memory ends with it: a kernel that has rendered a long piece is large already."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    give_back_memory()
     with TemporaryDirectory(dir=CACHE) as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
         files = [Path(folder, f"{name}.npy") for name in ("target", "prediction", "codification")]
         for file, sound in zip(files, (target, prediction, codification), strict=True):
             np.save(file, sound, allow_pickle=False)
+            release_pages(sound)
+        give_back_memory()
         return pool.submit(_measured, files, onsets, seed).result()
 
 
@@ -83,4 +84,7 @@ def _measured(files: list[Path], onsets: np.ndarray, seed: int) -> tuple[dict[st
     for name, make in sounds.items():
         sound = make(target)
         rows[name], beginnings[name] = measure(target, sound, onsets), np.array(sound[:BEGINNING])
+        for array in (target, prediction, code):
+            release_pages(array)
+        give_back_memory()
     return rows, beginnings

