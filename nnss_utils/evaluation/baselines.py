@@ -1,18 +1,14 @@
-"""Simple baselines of a piece, measured beside the network (notebook 06_evaluation). Nothing here imports TensorFlow:
-measuring has a process of its own."""
+"""Simple baselines of a piece, measured beside the network (notebook 06_evaluation)."""
 
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable, Iterator
 
 import librosa
 import numpy as np
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.evaluation.metrics import measure
-from nnss_utils.paths import CACHE, give_back_memory, release_pages
+from nnss_utils.instruments.wav import stored
+from nnss_utils.paths import give_back_memory, release_pages
 
 STRETCH, CROSSFADE = 10 * SAMPLE_RATE, 4096  # samples
 BEGINNING = 30 * SAMPLE_RATE  # samples, for players
@@ -41,50 +37,41 @@ def true_magnitude_codification_phase(target: np.ndarray, codification: np.ndarr
 
 
 def in_stretches(function: Callable[..., np.ndarray], *sounds: np.ndarray) -> np.ndarray:
-    """Return what `function` makes of sounds of one length, float32 (samples,), a stretch at a time. Stretches overlap
-    by CROSSFADE samples, so an hour needs no more memory than a minute."""
+    """Return what `function` makes of sounds of one length, float32 (samples,), a stretch at a time, mapped from a file
+    if it is long. Stretches overlap by CROSSFADE samples, so an hour needs no more memory than a minute."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        fade, faded = np.linspace(0, 1, CROSSFADE, dtype=np.float32), 0
+        for first in range(0, max(1, samples - CROSSFADE), STRETCH):
+            made = function(*(np.asarray(s[first : first + STRETCH + CROSSFADE], np.float32) for s in sounds))
+            if first:
+                made[:CROSSFADE] = made[:CROSSFADE] * fade + faded
+            if first + STRETCH + CROSSFADE < samples:
+                made, faded = made[:-CROSSFADE], made[-CROSSFADE:] * (1 - fade)
+            for sound in sounds:
+                release_pages(sound)
+            yield made
+
     samples = len(sounds[0])
-    out, fade = np.zeros(samples, np.float32), np.linspace(0, 1, CROSSFADE, dtype=np.float32)
-    for first in range(0, max(1, samples - CROSSFADE), STRETCH):
-        made = function(*(np.asarray(s[first : first + STRETCH + CROSSFADE], np.float32) for s in sounds))
-        if first:
-            made[:CROSSFADE] *= fade
-        if first + STRETCH + CROSSFADE < samples:
-            made[-CROSSFADE:] *= 1 - fade
-        out[first : first + len(made)] += made
-    return out
+    return stored(blocks(), samples)
 
 
 def measure_sounds(
     target: np.ndarray, prediction: np.ndarray, codification: np.ndarray, onsets: np.ndarray, seed: int = 0
 ) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
     """Return by name all measures of the network's prediction and of each baseline, and their first half minutes.
-    codification: the sound of the notes, at the target's energy; onsets: seconds (notes,). Made in a new process, whose
-    memory ends with it: a kernel that has rendered a long piece is large already."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=CACHE) as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        files = [Path(folder, f"{name}.npy") for name in ("target", "prediction", "codification")]
-        for file, sound in zip(files, (target, prediction, codification), strict=True):
-            np.save(file, sound, allow_pickle=False)
-            release_pages(sound)
-        give_back_memory()
-        return pool.submit(_measured, files, onsets, seed).result()
-
-
-def _measured(files: list[Path], onsets: np.ndarray, seed: int) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
-    target, prediction, code = (np.load(file, mmap_mode="r", allow_pickle=False) for file in files)
+    codification: the sound of the notes, at the target's energy; onsets: seconds (notes,)."""
     sounds = {
-        "network": lambda _: prediction,
-        "silence": np.zeros_like,
-        "codification (at the target's energy)": lambda _: code,
-        "true magnitudes, codification's phase": lambda y: true_magnitude_codification_phase(y, code),
-        "Griffin-Lim on the true magnitudes": lambda y: griffin_lim(y, seed),
+        "network": lambda: prediction,
+        "silence": lambda: np.broadcast_to(np.float32(0), target.shape),
+        "codification (at the target's energy)": lambda: codification,
+        "true magnitudes, codification's phase": lambda: true_magnitude_codification_phase(target, codification),
+        "Griffin-Lim on the true magnitudes": lambda: griffin_lim(target, seed),
     }
     rows, beginnings = {}, {}
     for name, make in sounds.items():
-        sound = make(target)
+        sound = make()
         rows[name], beginnings[name] = measure(target, sound, onsets), np.array(sound[:BEGINNING])
-        for array in (target, prediction, code):
-            release_pages(array)
+        del sound
         give_back_memory()
     return rows, beginnings

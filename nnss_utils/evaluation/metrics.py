@@ -10,6 +10,7 @@ import scipy.signal
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.dsp.stft import Spectral, stft, third_octave_edges
 from nnss_utils.evaluation import OCTAVES
+from nnss_utils.paths import release_pages
 
 FLOOR_DB = -80.0  # below the target's strongest bin
 ATTACK_SECONDS = 0.04
@@ -36,6 +37,8 @@ def _waveform_sums(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     for at in range(0, len(target), _SAMPLES):
         y, p = (x[at : at + _SAMPLES].astype(np.float64) for x in (target, prediction))
         sums += [y @ y, p @ p, y @ p, np.sum((y - p) ** 2)]
+        for x in (target, prediction):
+            release_pages(x)
     return sums
 
 
@@ -53,6 +56,8 @@ def spectra(target: np.ndarray, prediction: np.ndarray, spectral: Spectral) -> I
         part = slice(first * step, (last - 1) * step + length)
         pair = [np.pad(x[part], (0, max(0, length - len(x[part])))) for x in (target, prediction)]
         yield first, *(stft(x, spectral, pad=False) for x in pair)
+        for x in (target, prediction):
+            release_pages(x)
 
 
 def _all_bins(frame_length: int, frame_step: int) -> Spectral:
