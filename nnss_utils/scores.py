@@ -139,7 +139,7 @@ def scale_sequence(
     ladder = np.geomspace(shortest, longest, 2 * repetitions - (sustained > 0))
     ladder = np.append(ladder, [sustained] * (sustained > 0))  # as many durations as a key has notes
     if velocities:
-        each = [(length, level) for level in _chosen_velocities(velocities) for length in ladder]
+        each = [(length, level) for level in chosen_velocities(velocities) for length in ladder]
         durations, levels = np.moveaxis(np.stack([rng.permutation(each) for _ in keys]), -1, 0)
     else:
         durations = np.stack([rng.permutation(ladder) for _ in keys])
@@ -155,7 +155,7 @@ def scale_sequence(
     ]
 
 
-def _chosen_velocities(text: str) -> list[int]:
+def chosen_velocities(text: str) -> list[int]:
     """Return the velocities in a text such as "40,80,120"."""
     parts = text.split(",") if isinstance(text, str) else [""]
     if not all(part.strip().isdigit() and 1 <= int(part) <= 127 for part in parts):

@@ -1,7 +1,9 @@
 """Keys that a network never heard, against a sampler stretched from the keys that it heard (notebook
-14_keys_never_heard). `python -m nnss_utils.evaluation.unheard MODEL` keeps data/results/unheard/MODEL.json."""
+14_keys_never_heard). `python -m nnss_utils.evaluation.unheard MODEL [VELOCITY ...]` keeps
+data/results/unheard/MODEL.json. Of an instrument that has fewer recordings than keys, recorded keys alone count."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from nnss_utils.midi import Note
 from nnss_utils.model.model_file import TrainedModel, load_model
 from nnss_utils.paths import RESULTS, relative, write_json
 from nnss_utils.provenance import commit, data_digests, versions
+from nnss_utils.scores import chosen_velocities
 from nnss_utils.synthesis.render import render
 
 SECONDS = (0.15, 0.4, 1.0, 2.5, 5.0)  # that keys are held, in turn
@@ -23,28 +26,32 @@ RATIOS = {"LSD": "lsd_db", "attack LSD": "attack_lsd_db", "sustain LSD": "sustai
 HIGHEST = 8000  # Hz of the octaves whose level counts
 
 
-def separate_notes(keys: Iterable[int], velocity: int) -> list[Note]:
-    """Return a note of each key, one after the other, held for SECONDS in turn."""
+def separate_notes(keys: Iterable[int], velocities: Sequence[int]) -> list[Note]:
+    """Return a note of each key at each velocity, one after the other, held for SECONDS in turn."""
     notes, at = [], 0.1
-    for number, key in enumerate(keys):
+    for number, (key, velocity) in enumerate(product(keys, velocities)):
         end = at + SECONDS[number % len(SECONDS)]
         notes.append(Note(at, end, key, velocity))
         at = end + PAUSE
     return notes
 
 
-def measure_unheard(model: TrainedModel, heard: Iterable[int]) -> dict[str, dict[str, dict]]:
+def measure_unheard(
+    model: TrainedModel, heard: Iterable[int], velocities: Sequence[int] = ()
+) -> dict[str, dict[str, dict]]:
     """Return by register the measures of "network" and "sampler" on the keys of a model's range that are not `heard`,
-    at the loudest velocity that the model heard, each against the model's instrument. Raises `InputError` if there is
-    no such key, and where the instrument can't be loaded."""
-    heard, velocity = set(heard), model.heard.velocities[1]
+    at `velocities`, each against the model's instrument. Without velocities: at the loudest one that the model heard.
+    Raises `InputError` if there is no such key, and where the instrument can't be loaded."""
+    heard, loudest = set(heard), model.heard.velocities[1]
     instrument = load_instrument(model.instrument)
-    sampler, rows = StretchedSampler(instrument, heard, [velocity]), {}
+    played = model.heard.dynamics.velocities if model.heard.dynamics else [loudest]
+    sampler, rows = StretchedSampler(instrument, heard, played), {}
+    true = set(getattr(instrument, "recorded", range(model.low, model.high + 1))) - heard
     for register, (low, high) in REGISTERS.items():
-        keys = [key for key in range(max(low, model.low), min(high, model.high) + 1) if key not in heard]
+        keys = [key for key in range(max(low, model.low), min(high, model.high) + 1) if key in true]
         if not keys and register == "all":
-            raise InputError(f"the model {model.name} has heard each key of its range: train one with -p every 3")
-        notes = separate_notes(keys, velocity)
+            raise InputError(f"the model {model.name} has heard each recorded key: train one with -p every 3")
+        notes = separate_notes(keys, velocities or [loudest])
         if not notes:
             continue
         target, onsets = instrument.render(notes), [note.start for note in notes]
@@ -72,17 +79,18 @@ def unheard_table(rows: dict[str, dict[str, dict]]) -> str:
 
 def main(arguments: list[str]) -> None:
     """Measure a model that has not heard all keys, keep the measures and print their table."""
-    if len(arguments) != 1:
-        raise InputError("give one model; usage: python -m nnss_utils.evaluation.unheard MODEL")
+    if not arguments:
+        raise InputError("give one model; usage: python -m nnss_utils.evaluation.unheard MODEL [VELOCITY ...]")
+    velocities = chosen_velocities(",".join(arguments[1:])) if arguments[1:] else []
     model = load_model(arguments[0])
     if not can_play(model.instrument):
         raise InputError(f"the model {model.name} learnt from a recording: nothing here can play its other keys")
     if "keys" not in model.training:
         raise InputError(f"the model {model.name} does not say which keys it has heard: train it again")
-    rows = measure_unheard(model, model.training["keys"])
+    rows = measure_unheard(model, model.training["keys"], velocities)
     file = RESULTS / "unheard" / f"{model.name}.json"
     made = {"data": rows["all"]["data"], "versions": versions(), "commit": commit()}
-    write_json(file, {"model": model.name, "training": model.training, "registers": rows, **made})
+    write_json(file, {"model": model.name, "training": model.training, "velocities": velocities, "registers": rows, **made})
     print(f"{unheard_table(rows)}\n\nmeasures: {relative(file)}")
 
 

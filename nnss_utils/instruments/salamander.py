@@ -65,6 +65,7 @@ class Salamander:
 
     name = "salamander"
     low, high = LOW, HIGH
+    recorded = RECORDED
     grid = 1
 
     def __init__(self, key_off: bool = False) -> None:
