@@ -18,13 +18,13 @@ from nnss_utils.instruments.dynamics import MOST, Dynamics, crossfade, measure_d
 from nnss_utils.instruments.pair import make_pair
 from nnss_utils.midi import Note
 from nnss_utils.model.inputs import Voices
+from nnss_utils.model.missing_keys import borrow_keys
 from nnss_utils.model.model_file import load_model, save_model
 from nnss_utils.model.settings import build_network, make_settings
 from nnss_utils.paths import read_json
 from nnss_utils.scores import scale_sequence
 from nnss_utils.synthesis.render import render
 from nnss_utils.synthesis.voice import VoiceRenderer
-from nnss_utils.training.missing_keys import borrow_keys
 from nnss_utils.training.train import train
 
 

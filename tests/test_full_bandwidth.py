@@ -18,14 +18,14 @@ from nnss_utils.maintenance.pretrained import BITS, rounded, save_small_model
 from nnss_utils.midi import Note, read_midi, samples_of, write_midi
 from nnss_utils.model import networks, time_basis
 from nnss_utils.model.codification import ToneTable
-from nnss_utils.model.inputs import impulse_channel
+from nnss_utils.model.inputs import Heard, impulse_channel
+from nnss_utils.model.missing_keys import borrow_keys, with_all_keys
 from nnss_utils.model.model_file import load_model, save_model
 from nnss_utils.model.settings import build_network, make_settings
 from nnss_utils.paths import PRETRAINED, ROOT, read_json
 from nnss_utils.scores import PRELUDE_TEMPO, bwv847_fugue, scale_sequence
 from nnss_utils.synthesis.render import render
 from nnss_utils.training.dataset import make_dataset
-from nnss_utils.training.missing_keys import borrow_tables, with_all_keys
 
 TARGETS = {"correlation": 0.995, "snr_db": 20, "octave_snr_db": 10}
 
@@ -73,19 +73,19 @@ def test_a_key_that_was_never_trained_sounds_after_its_neighbour(model):
         np.testing.assert_array_equal(mine.numpy(), before.numpy()[rows])
 
 
-def test_a_mask_network_copies_its_neighbour_s_tables_too(pair):
-    network = build_network(small_settings(architecture="mask_keyed", units=4))
+def test_a_mask_network_copies_its_neighbour_s_tables_too(model):
+    settings = small_settings(architecture="mask_keyed", units=4)
+    network, heard = build_network(settings), dataclasses.replace(model.heard, keys=Heard.keys)
     rng = np.random.default_rng(0)
     for weight in network.weights:
         weight.assign(rng.normal(0, 0.1, weight.shape))
-    before = {w.path: w.numpy() for w in network.weights}
-    assert borrow_tables(network, {60, 61, 64}, 60, 64) == {62: 61, 63: 64}
-    for weight in network.weights:
-        expected = before[weight.path].copy()
+    mask = dataclasses.replace(model, network=network, settings=settings, heard=heard)
+    for weight, lent in zip(network.weights, borrow_keys(mask, {60, 61, 64}).network.weights, strict=True):
+        expected = weight.numpy()
         if weight.path.startswith(("own_", "key/")):
             expected[[62, 63]] = expected[[61, 64]]
-        np.testing.assert_array_equal(weight.numpy(), expected)
-    assert not borrow_tables(network, set(range(60, 65)), 60, 64)
+        np.testing.assert_array_equal(lent.numpy(), expected)
+    assert borrow_keys(mask, range(60, 65)) is mask
 
 
 def test_a_small_file_is_a_quarter_and_sounds_the_same(model, tmp_path):

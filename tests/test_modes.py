@@ -21,18 +21,18 @@ from nnss_utils.instruments.modes import (
 )
 from nnss_utils.instruments.tuning import Tuning, estimate_tuning, partial_frequencies
 from nnss_utils.midi import Note, midi_to_hz, samples_of
+from nnss_utils.model import missing_keys
 from nnss_utils.model.backend import ops
 from nnss_utils.model.codification import Codification, release_fade
 from nnss_utils.model.forward import mode_frames
 from nnss_utils.model.inputs import Heard, Voices, make_table, voice_inputs
+from nnss_utils.model.missing_keys import between, borrow_keys, partial_levels, with_all_keys
 from nnss_utils.model.model_file import load_model, save_model
 from nnss_utils.model.modes import ModeTable, tone_frames, typical_decay
 from nnss_utils.model.settings import build_network, make_settings
 from nnss_utils.model.time_basis import ATTACK, FEATURES, SINCE_ON
 from nnss_utils.scores import scale_sequence
 from nnss_utils.synthesis.render import render
-from nnss_utils.training import missing_keys
-from nnss_utils.training.missing_keys import between, borrow_keys, borrow_tables, partial_levels
 
 T = np.arange(12 * SAMPLE_RATE) / SAMPLE_RATE
 
@@ -140,15 +140,14 @@ def test_what_was_heard_is_kept_in_the_file(model, tmp_path):
     assert everywhere == pytest.approx((2.35, 2.35, 2.35))
 
 
-def test_a_borrowed_key_does_what_its_neighbour_does():
-    settings = make_settings(units=4)
-    network = build_network(settings)
+def test_a_borrowed_key_does_what_its_neighbour_does(model):
+    network = build_network(model.settings, *model.heard.tables)
     rng = np.random.default_rng(0)
     for weight in network.weights:
         weight.assign(rng.normal(0, 0.1, weight.shape))
-    assert borrow_tables(network, {60, 64}, 60, 64) == {61: 60, 62: 60, 63: 64}
+    network = with_all_keys(dataclasses.replace(model, network=network), {61: 60, 62: 60, 63: 64}).network
     features, attack = rng.random((1, 3, FEATURES), np.float32), rng.random((1, 3, ATTACK.count), np.float32)
-    answers = [network([features, attack, np.full((1, 3), pitch, np.int32)]) for pitch in (60, 61)]
+    answers = [network([features, attack, np.full((1, 3), row, np.int32)]) for row in (0, 1)]
     for ours, theirs in zip(*answers, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

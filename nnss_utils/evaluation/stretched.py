@@ -21,12 +21,9 @@ class StretchedSampler:
 
     def __init__(self, instrument: Instrument, keys: Iterable[int], velocities: Iterable[int]) -> None:
         """Record `keys` and `velocities` of an instrument; `name`, `low` and `high` are the instrument's."""
-        self.instrument, self.keys, self.velocities = instrument, set(keys), sorted(set(velocities))
+        self.keys, self.velocities = set(keys), sorted(set(velocities))
         self.name, self.low, self.high = f"stretched {instrument.name}", instrument.low, instrument.high
-        self.recorded = lru_cache(maxsize=64)(self._recorded)
-
-    def _recorded(self, note: Note) -> np.ndarray:
-        return self.instrument.render([note])
+        self.recorded = lru_cache(maxsize=64)(lambda note: instrument.render([note]))
 
     def voice(self, note: Note) -> np.ndarray:
         """Return one note's sound from its first sample on, float32 (samples,)."""

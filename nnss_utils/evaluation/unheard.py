@@ -36,9 +36,7 @@ def separate_notes(keys: Iterable[int], velocities: Sequence[int]) -> list[Note]
     return notes
 
 
-def measure_unheard(
-    model: TrainedModel, heard: Iterable[int], velocities: Sequence[int] = ()
-) -> dict[str, dict[str, dict]]:
+def measure_unheard(model: TrainedModel, heard: Iterable[int], velocities: Sequence[int] = ()) -> dict[str, dict]:
     """Return by register the measures of "network" and "sampler" on the keys of a model's range that are not `heard`,
     at `velocities`, each against the model's instrument. Without velocities: at the loudest one that the model heard.
     Raises `InputError` if there is no such key, and where the instrument can't be loaded."""
@@ -50,7 +48,7 @@ def measure_unheard(
     for register, (low, high) in REGISTERS.items():
         keys = [key for key in range(max(low, model.low), min(high, model.high) + 1) if key in true]
         if not keys and register == "all":
-            raise InputError(f"the model {model.name} has heard each recorded key: train one with -p every 3")
+            raise InputError(f"the model {model.name} has heard each key that is recorded: train one with -p every 3")
         notes = separate_notes(keys, velocities or [loudest])
         if not notes:
             continue
@@ -90,7 +88,8 @@ def main(arguments: list[str]) -> None:
     rows = measure_unheard(model, model.training["keys"], velocities)
     file = RESULTS / "unheard" / f"{model.name}.json"
     made = {"data": rows["all"]["data"], "versions": versions(), "commit": commit()}
-    write_json(file, {"model": model.name, "training": model.training, "velocities": velocities, "registers": rows, **made})
+    content = {"model": model.name, "training": model.training, "velocities": velocities, "registers": rows}
+    write_json(file, content | made)
     print(f"{unheard_table(rows)}\n\nmeasures: {relative(file)}")
 
 

@@ -17,7 +17,6 @@ from nnss_utils.midi import Note
 from nnss_utils.model.model_file import TrainedModel, load_model
 from nnss_utils.paths import RESULTS, relative, write_json
 from nnss_utils.provenance import commit, data_digests, versions
-from nnss_utils.scores import chosen_velocities
 from nnss_utils.synthesis.voice import VoiceRenderer
 
 SECONDS = 3.0  # that notes are held
@@ -86,11 +85,10 @@ def touch_sentence(rows: dict[str, dict]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure a model that has heard some velocities, keep the measures and print their table."""
-    if len(arguments) < 2:
+    if len(arguments) < 2 or not all(velocity.isdigit() and 1 <= int(velocity) <= 127 for velocity in arguments[1:]):
         raise InputError("give one model and velocities; usage: python -m nnss_utils.evaluation.velocities MODEL 50 60")
-    velocities = chosen_velocities(",".join(arguments[1:]))
     model = load_model(arguments[0])
-    rows = measure_velocities(model, velocities)
+    rows = measure_velocities(model, {int(velocity) for velocity in arguments[1:]})
     keys = measure_touch(model)
     file = RESULTS / "velocities" / f"{model.name}.json"
     made = {"data": next(iter(rows.values()))["data"], "versions": versions(), "commit": commit()}

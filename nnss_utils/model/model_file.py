@@ -9,7 +9,6 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,9 @@ from nnss_utils.instruments.modes import MODES
 from nnss_utils.instruments.tuning import Tuning
 from nnss_utils.model.backend import keras
 from nnss_utils.model.inputs import Heard
+from nnss_utils.model.missing_keys import borrow_keys
 from nnss_utils.model.settings import Settings, build_network
+from nnss_utils.model.trained import TrainedModel
 from nnss_utils.paths import MODELS, RUNS, atomic_write, existing_file, relative, run_file, safe_name
 
 FORMAT = 1  # of nnss.json: a change that an older version can't read makes it 2
@@ -33,27 +34,6 @@ MOST_PACKED = {WEIGHTS: 8, STATE: 8}  # times that a member may be larger than i
 MOST_PACKED_TEXT = 30  # the same of JSON
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)  # what reading raises
 MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that older files name
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A network with everything that rendering needs, and the record of its training. output_scale: scale of its
-    outputs; low, high: MIDI pitches; heard: durations and velocities that training heard."""
-
-    network: keras.Model
-    settings: Settings
-    tuning: Tuning | None
-    output_scale: float
-    instrument: str
-    low: int
-    high: int
-    heard: Heard
-    training: dict
-
-    @property
-    def name(self) -> str:
-        """The name it was trained under."""
-        return self.settings.name
 
 
 def save_model(path: Path, model: TrainedModel, more: Mapping[str, bytes] = {}) -> Path:
@@ -127,7 +107,8 @@ def read_metadata(path: Path) -> dict:
 
 
 def load_model(name: str) -> TrainedModel:
-    """Return the model called `name`, or at that path; raises `InputError` if it is missing or damaged."""
+    """Return the model called `name`, or at that path; raises `InputError` if it is missing or damaged. A modal file has
+    tables of the keys that were heard: the others get theirs here."""
     path = find_model(name)
     content = read_metadata(path)
     made = content.get("format", 1)
@@ -151,7 +132,8 @@ def load_model(name: str) -> TrainedModel:
                 raise ValueError(f"its network needs more than {least:,} weights")
     network = build_network(settings, *heard.tables)
     load_weights(network, path)
-    return TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training)
+    model = TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training)
+    return borrow_keys(model, heard.keys)
 
 
 def load_weights(network: keras.Model, path: Path) -> None:

@@ -15,6 +15,7 @@ import tqdm
 
 from nnss_utils.errors import InputError, progress_bar, tell
 from nnss_utils.instruments.pair import Pair
+from nnss_utils.model.missing_keys import borrow_keys
 from nnss_utils.model.model_file import TrainedModel, read_metadata, save_model
 from nnss_utils.model.settings import Settings
 from nnss_utils.paths import RUNS, reason_of, relative, run_file, training_lock, write_json
@@ -22,7 +23,6 @@ from nnss_utils.provenance import commit, versions
 from nnss_utils.training.checkpoint import Progress, interruptible, restore_checkpoint, save_checkpoint
 from nnss_utils.training.dataset import Dataset
 from nnss_utils.training.loss_model import LossModel, prepare
-from nnss_utils.training.missing_keys import borrow_keys
 from nnss_utils.training.prefetch import WORKERS, batches_ahead, on_device
 
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints at most
@@ -100,7 +100,7 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
     heard, (low, high) = {note.pitch for note in pair.notes}, pair.pitches
     if untrained := sorted(set(range(low, high + 1)) - heard):
         tell(f"the pair has no note of the pitches {', '.join(map(str, untrained))}: they follow the keys around them")
-    model = borrow_keys(now(), heard)
+    model = now() if settings.network.kind.modes else borrow_keys(now(), heard)
     try:
         write_json(folder / "training.json", {"settings": settings.to_dict(), **model.training, **progress.curves()})
         save_model(run_file(settings.name), model)
@@ -109,7 +109,7 @@ def _train(pair: Pair, settings: Settings, probe: Probe | None) -> TrainedModel:
         what = f"{relative(run_file(settings.name))} can't be written ({reason_of(error)})"
         raise InputError(f"{what}; {kept}make room and run it again") from None
     checkpoint.unlink(missing_ok=True)
-    return model
+    return borrow_keys(model, heard)
 
 
 def _check_room(folder: Path, size: int) -> None:

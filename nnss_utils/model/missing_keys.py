@@ -11,13 +11,13 @@ from nnss_utils.dsp.normalization import LOGARITHM
 from nnss_utils.dsp.stft import padding
 from nnss_utils.instruments.modes import carried_modes, partial_numbers
 from nnss_utils.midi import Note, nearest_key
-from nnss_utils.model.backend import keras, ops
-from nnss_utils.model.forward import predict_spectra
+from nnss_utils.model.backend import ops
+from nnss_utils.model.forward import predict_gains, tone_spectra
 from nnss_utils.model.inputs import Voices, make_table, voice_inputs
-from nnss_utils.model.model_file import TrainedModel
 from nnss_utils.model.networks import impulse_bands
 from nnss_utils.model.settings import build_network
 from nnss_utils.model.time_basis import SINCE_ON
+from nnss_utils.model.trained import TrainedModel
 
 REACH = 4.0  # semitones, standard deviation of a heard key's weight
 FAR = 12  # semitones, at which keys but the lender no longer count
@@ -25,30 +25,20 @@ STEADY = 0.1  # keys' weight against a slope over the keys
 MEAN_OF_ENERGIES = 0.5  # 0: the mean of dB, nearest in log-spectral distance; 1: that of energies, of the right level
 FLOOR_DB = -90.0  # below a key's strongest partial
 MOST_DB = 20.0  # of a correction
-
-
-def borrow_tables(network: keras.Model, trained: set[int], low: int, high: int) -> dict[int, int]:
-    """Copy the nearest trained key's tables to untrained keys of low..high; return these keys with their lenders."""
-    lenders = {pitch: nearest_key(pitch, trained) for pitch in range(low, high + 1) if pitch not in trained}
-    tables = [weight for weight in network.weights if weight.path.startswith(("own_", "key/"))]
-    for weight in tables if lenders else ():
-        values = ops.convert_to_numpy(weight).copy()
-        values[list(lenders)] = values[list(lenders.values())]
-        weight.assign(values)
-    return lenders if tables else {}
+MOST_FACTOR = 4.0  # of a key's modes
 
 
 def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> TrainedModel:
-    """Return a model in which each key of its range has tables, those that are not `heard` as the module says. Only a
-    modal network is a new one."""
-    heard, factors = sorted(heard), model.settings.training.power != LOGARITHM  # a gain's logarithm is no factor
-    if not model.settings.network.kind.modes:
-        borrow_tables(model.network, set(heard), model.low, model.high)
-        return model
+    """Return a model in which each key of its range has tables, those that are not `heard` as the module says; the same
+    model if it has heard all, or has no tables."""
+    heard, kind = sorted(heard), model.settings.network.kind
     lenders = {p: nearest_key(p, heard) for p in range(model.low, model.high + 1) if p not in heard}
-    if not lenders:
+    if not lenders or not kind.per_voice:
         return model
     model = with_all_keys(model, lenders)
+    if not kind.modes:
+        return model
+    factors = model.settings.training.power != LOGARITHM  # a gain's logarithm is no factor
     weights = {w.path.split("/")[0]: w for w in model.network.weights if w.path.startswith(("own_", "common_"))}
     own = {name: ops.convert_to_numpy(weight).reshape(len(model.heard.keys), -1, weight.shape[-1]).copy()
            for name, weight in weights.items() if name.startswith("own_")}  # fmt: skip
@@ -65,8 +55,9 @@ def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> TrainedModel:
 
 
 def with_all_keys(model: TrainedModel, lenders: dict[int, int]) -> TrainedModel:
-    """Return a copy of a modal model with tables for each key of its range; keys in `lenders` have their lender's."""
-    heard = replace(model.heard, keys=tuple(range(model.low, model.high + 1)))
+    """Return a copy of a model with tables for each key of its range; keys in `lenders` have their lender's."""
+    every = tuple(range(model.low, model.high + 1))
+    heard = replace(model.heard, keys=every) if model.settings.network.kind.modes else model.heard
     network = build_network(model.settings, *heard.tables)
     source = np.searchsorted(model.heard.keys, [lenders.get(pitch, pitch) for pitch in heard.keys])
     for old, new in zip(model.network.weights, network.weights, strict=True):
@@ -142,22 +133,28 @@ def _move_masks(own: dict[str, np.ndarray], weights: dict, lenders: dict[int, in
 
 def _match_energies(table, lenders: dict[int, int], heard: Sequence[int], model: TrainedModel, velocity: int) -> None:
     """Give each key in `lenders` the energy that lies between its heard neighbours' at a velocity, on a line in dB over
-    the keys."""
-    wanted = np.exp(np.interp(list(lenders), heard, np.log(_energies(model, heard, velocity) + 1e-20)))
+    the keys, by a factor a of its modes: |a tone + impulse|^2 = a^2 tone^2 + 2 a tone impulse + impulse^2."""
+    tone, both, impulse = _energies(model, heard, velocity)
+    wanted = np.exp(np.interp(list(lenders), heard, np.log(tone + 2 * both + impulse + 1e-20)))
+    tone, both, impulse = _energies(model, lenders, velocity)
+    root = np.sqrt(np.maximum(0, both**2 + tone * (wanted - impulse)))
+    factor = np.clip((root - both) / np.maximum(tone, 1e-20), 1 / MOST_FACTOR, MOST_FACTOR)
+    values = ops.convert_to_numpy(table).copy()
     rows = model.heard.rows(Voices.of([Note(0.0, 1.0, pitch, velocity) for pitch in lenders]))
-    for _ in range(4):  # more than once, since the impulse beside the gains stays as it is
-        values = ops.convert_to_numpy(table).copy()
-        ratios = wanted / np.maximum(1e-20, _energies(model, lenders, velocity))
-        values[rows] *= np.clip(ratios ** (model.settings.training.power / 2), 0.7, 1.4)[:, None]
-        table.assign(values)
+    values[rows] *= (factor**model.settings.training.power)[:, None]
+    table.assign(values)
 
 
 def _energies(model: TrainedModel, pitches: Iterable[int], velocity: int) -> np.ndarray:
-    """Return the energy of the spectra of half a second of each pitch at a velocity (pitches,)."""
+    """Return the energy of the modes, the product of modes and impulse, and the energy of the impulse, float64 (3,
+    pitches), of half a second of each pitch at a velocity."""
     notes, spectral = [Note(0.0, 0.5, pitch, velocity) for pitch in pitches], model.settings.spectral
     starts = np.arange(-padding(spectral), round(0.5 * spectral.rate), spectral.frame_step)
-    spectra = predict_spectra(model.network, _inputs(notes, starts, model), model.settings, model.output_scale)
-    return np.sum(np.square(ops.convert_to_numpy(spectra), dtype=np.float64), axis=(1, 2, 3))
+    inputs = _inputs(notes, starts, model)
+    gains, damping, impulse = predict_gains(model.network, inputs, model.settings, model.output_scale)
+    tone = tone_spectra(gains, damping, inputs, spectral)
+    products = (ops.sum(x * y, axis=(1, 2, 3)) for x, y in ((tone, tone), (tone, impulse), (impulse, impulse)))
+    return np.array([ops.convert_to_numpy(product) for product in products], np.float64)
 
 
 def _inputs(notes: Sequence[Note], starts: np.ndarray, model: TrainedModel) -> dict:
