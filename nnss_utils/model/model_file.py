@@ -107,8 +107,8 @@ def read_metadata(path: Path) -> dict:
 
 
 def load_model(name: str) -> TrainedModel:
-    """Return the model called `name`, or at that path; raises `InputError` if it is missing or damaged. A modal file has
-    tables of the keys that were heard: the others get theirs here."""
+    """Return the model called `name`, or at that path; raises `InputError` if it is missing or damaged. A modal
+    network's file has tables of the keys that were heard: the others get theirs here."""
     path = find_model(name)
     content = read_metadata(path)
     made = content.get("format", 1)
