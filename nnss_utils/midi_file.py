@@ -3,8 +3,9 @@
 import struct
 from collections.abc import Iterator
 
-MOST_EVENTS = 600_000  # of all tracks: more than 250,000 notes
-MOST_TEXT = 1_000_000  # bytes of a text or a system message
+MOST_EVENTS = 600_000  # of all tracks, of those that are read: more than 250,000 notes
+PEDALS, READ_CONTROLS = (64, 66), (67, 120, 123)  # controllers: down from 64 on; those of which each value counts
+READ_META = b"\x51", b"\x2f"  # tempo, end of the track
 FRAME_RATES = {24: 24.0, 25: 25.0, 29: 30 / 1.001, 30: 30.0}  # frames a second of SMPTE time
 
 
@@ -29,43 +30,60 @@ def plain_midi(content: bytes) -> bytes:
     if len(found) != tracks:
         raise ValueError(f"its header says {tracks} tracks, and it has {len(found)}")
     read = [_read_events(track) for track in found]
-    if (events := sum(count for count, _ in read)) > MOST_EVENTS:
+    if len({key for *_, pedals in read for key in pedals}) < sum(len(pedals) for *_, pedals in read):
+        read = [_read_events(track, every=True) for track in found]  # two tracks share a pedal
+    if (events := sum(count for count, *_ in read)) > MOST_EVENTS:
         raise ValueError(f"it has {events:,} events, at most {MOST_EVENTS:,} can be read: split it")
     header = b"MThd\0\0\0\6" + content[8:14]
-    return header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for _, track in read)
+    return header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for _, track, _ in read)
 
 
 def _chunks(content: bytes, at: int, order: str, align: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield name and data of each chunk from `at` on; what is too short to be one is no chunk."""
-    while at + 8 <= len(content) and all(32 <= byte < 127 for byte in content[at : at + 4]):
+    while at + 8 <= len(content):
         end = at + 8 + int.from_bytes(content[at + 4 : at + 8], order)
         if end > len(content):
+            if not all(32 <= byte < 127 for byte in content[at : at + 4]):
+                return
             raise ValueError(f"it ends too early, {end - len(content)} bytes are missing")
         yield content[at : at + 4], content[at + 8 : end]
         at = -(-end // align) * align
 
 
-def _read_events(track: bytes) -> tuple[int, bytes]:
-    """Return how many events a track has, up to where it breaks the grammar (mido says how), and the track without
-    texts and system messages that are longer than mido reads; ValueError for a number of more than four bytes."""
-    at, running, count, kept, copied = 0, 0, 0, [], 0
+def _read_events(track: bytes, every: bool = False) -> tuple[int, bytes, dict]:
+    """Return how many events of a track count, the track with these alone, up to where it breaks the grammar (mido says
+    how), and its pedals. Notes, tempi, its end, bends, and the controllers above count, of a pedal those where it goes
+    down or up, or `every` one. ValueError for a number of more than four bytes."""
+    at, running, count, kept, time, pedals = 0, 0, 0, bytearray(), 0, {}
     while at < len(track):
-        at, _ = _number(track, at)
+        first, (at, delta) = at, _number(track, at)
         told = track[at : at + 1] >= b"\x80"
         status, at = track[at] if told else running, at + told
+        data = at
         if status in (0xF0, 0xF7, 0xFF):  # after which the running status is the same as before
-            said = at + (status == 0xFF)
-            at, size = _number(track, said)
-            if size > MOST_TEXT:
-                kept += track[copied:said], b"\0"
-                copied = at + size
+            at, size = _number(track, at + (status == 0xFF))
             at += size
+            counts = status == 0xFF and track[data : data + 1] in READ_META
         elif 0x80 <= status < 0xF0:
             running, at = status, at + (1 if status & 0xE0 == 0xC0 else 2)  # programs and pressures have one byte
+            control, value = (*track[data:at], 0, 0)[:2]
+            counts = status < 0xA0 or status >= 0xE0 or (status & 0xF0 == 0xB0 and control in READ_CONTROLS)
+            if status & 0xF0 == 0xB0 and control in PEDALS:
+                counts = every or pedals.get((status, control)) != (value >= 64)
+                pedals[status, control] = value >= 64
         else:
-            break
-        count += 1
-    return count, b"".join([*kept, track[copied:]])
+            return count, bytes(kept) + _bytes_of(time) + track[first:], pedals
+        time += delta
+        if counts or at > len(track):
+            kept += _bytes_of(time) + bytes([status]) + track[data:at]
+            count, time = count + 1, 0
+    return count, bytes(kept), pedals
+
+
+def _bytes_of(number: int) -> bytes:
+    """Return a number as MIDI writes it, seven bits a byte."""
+    groups = [number >> shift & 0x7F for shift in range(0, max(1, number.bit_length()), 7)]
+    return bytes([*(group | 0x80 for group in reversed(groups[1:])), groups[0]])
 
 
 def _number(track: bytes, at: int) -> tuple[int, int]:

@@ -28,7 +28,7 @@ def cache_folder(checkout: Path, home: Path) -> Path:
     return shared if writable else home / "data" / "cache"
 
 
-CACHE = cache_folder(ROOT, HOME)
+CACHE, SHARED_CACHE = cache_folder(ROOT, HOME), ROOT / "data" / "cache"
 LONGEST_NAME = 120  # bytes; with what is added to it, file systems take 255
 PRETRAINED = MODELS / "steinway.keras"  # the model that the project ships
 
@@ -54,17 +54,17 @@ def safe_name(name: object, what: str = "name") -> str:
     return name
 
 
-def existing_file(path: str | Path, what: str) -> Path:
-    """Return the path of a file, `~` expanded; raises `InputError`, which calls it `what`, if it can't be opened."""
+def existing_file(path: str | Path, what: str, error: type[InputError] = InputError) -> Path:
+    """Return the path of a file, `~` expanded; raises `error`, which calls it `what`, if it can't be opened."""
     given = str(path)
     try:
         path = Path(given).expanduser()
         with path.open("rb"):
             return path
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{what} {given:.200} does not exist; give the path of one") from None
-    except (OSError, ValueError, RuntimeError) as error:  # no rights, a folder, a name too long, a zero byte, no home
-        raise InputError(f"{what} {given:.200} can't be opened ({getattr(error, 'strerror', None) or error})") from None
+        raise error(f"{what} {given:.200} does not exist; give the path of one") from None
+    except (OSError, ValueError, RuntimeError) as cause:  # no rights, a folder, a name too long, a zero byte, no home
+        raise error(f"{what} {given:.200} can't be opened ({getattr(cause, 'strerror', None) or cause})") from None
 
 
 @contextlib.contextmanager

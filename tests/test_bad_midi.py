@@ -126,6 +126,31 @@ def test_a_file_too_large_to_be_music_is_refused(tmp_path):
         read_midi(file_of(path, track(events)))
 
 
+def test_events_that_do_not_count_do_not_limit_a_file(tmp_path):
+    """Hundreds of thousands of controller events and pedal positions with two notes, as recorders write them."""
+    swell = b"".join(b"\x01\xb0\x0b" + bytes([value % 128]) for value in range(400_000))
+    pedal = b"".join(b"\x01\xb0\x40" + bytes([value]) for value in (70, 90, 127, 100, 64, 63, 20, 0)) * 30_000
+    notes = track("00 903c40", pedal, "00 803c00", swell, "00 904040", "60 804000")
+    first, second = read_midi(file_of(tmp_path / "a.mid", notes))
+    assert (first.pitch, second.pitch) == (60, 64) and first.start == 0
+    assert second.start == pytest.approx((240_000 + 400_000) * 0.5 / 96, rel=1e-9)
+
+
+def test_two_tracks_may_move_one_pedal(tmp_path):
+    """Down in the first, up in the second, down in the first again: the note is held from then on."""
+    one = track("00 903c40", "00 b0407f", "81 40 b0407f", "00 904040", "10 804000", "83 60 903e40", "10 803e00")
+    two = track("60 b04000", "87 00 b04000")
+    notes = {note.pitch: note for note in read_midi(file_of(tmp_path / "a.mid", one, two))}
+    assert notes[64].duration > 1
+
+
+def test_a_chunk_of_any_name_before_the_tracks_is_read_over(tmp_path):
+    whole = file_of(tmp_path / "a.mid", track("00 903c40", "60 803c00")).read_bytes()
+    strange = tmp_path / "b.mid"
+    strange.write_bytes(whole[:14] + b"\x00\x01\x02\xff" + (5).to_bytes(4, "big") + b"\0\xff\1\2\3" + whole[14:])
+    assert read_midi(strange) == read_midi(tmp_path / "a.mid")
+
+
 def test_text_of_any_length_and_script_is_read_over(tmp_path):
     lyrics = ("ピアノ" * 2000).encode("shift-jis")
     text = b"\0\xff\x05" + bytes([0x80 | len(lyrics) >> 7, len(lyrics) & 0x7F]) + lyrics

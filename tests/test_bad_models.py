@@ -16,7 +16,7 @@ import pytest
 from nnss_utils.errors import InputError
 from nnss_utils.model import model_file, networks
 from nnss_utils.model.model_file import load_model, save_model
-from nnss_utils.model.settings import Network
+from nnss_utils.model.settings import Network, make_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -246,6 +246,24 @@ def test_a_network_larger_than_its_weights_is_not_built(members, tmp_path, monke
 
     monkeypatch.setattr(model_file, "build_network", lambda settings: pytest.fail("built"))
     refused(packed(tmp_path / "a.keras", with_settings(members, change)), "needs more than [0-9,]+ weights")
+
+
+def test_a_small_file_makes_no_large_network(tmp_path, model):
+    """Zeros pack to nothing: their number alone says little."""
+    settings = make_settings(name="hollow", architecture="mask_blstm", layers=1, units=4096)
+    path, hollow = tmp_path / "hollow.keras", io.BytesIO()
+    with h5py.File(hollow, "w") as file:
+        for name, share in (("a", 0.1), ("b", 1.0)):
+            file.create_dataset(name, (int(share * 120e6),), "i1", compression="gzip", chunks=(10**6,))
+        file.create_dataset("c", data=np.random.default_rng(0).integers(0, 99, 4_000_000).astype("i1"))
+    with zipfile.ZipFile(save_model(tmp_path / "whole.keras", model)) as whole, zipfile.ZipFile(path, "w") as made:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "nnss.json":
+                content = json.dumps(json.loads(content) | {"settings": settings.to_dict()})
+            made.writestr(name, hollow.getvalue() if name == "model.weights.h5" else content)
+    with pytest.raises(InputError, match=r"its network needs more than [\d,]+ weights"):
+        load_model(str(path))
 
 
 @pytest.mark.parametrize("name", ["nnss.json", "config.json"])

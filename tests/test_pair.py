@@ -10,6 +10,7 @@ import soundfile
 import soxr
 
 from nnss_utils.errors import InputError
+from nnss_utils.instruments import score_match
 from nnss_utils.instruments.alignment import measure_alignment
 from nnss_utils.instruments.pair import load_pair, make_pair, read_target
 from nnss_utils.instruments.pitch_check import octaves_off
@@ -264,6 +265,18 @@ def test_a_transposed_recording_is_said(piano, tmp_path, capsys, semitones, says
     midi, wav = saved(tmp_path, piano.render(notes), notes)
     load_pair(midi, wav)
     assert "semitones" not in capsys.readouterr().out
+
+
+def test_a_scale_is_not_taken_for_another_interval_later(monkeypatch):
+    """A marimba's chromatic scale: eleven steps later and as many semitones higher it seems to fit better."""
+    clearness = {0: 10.5, 11: 14.5}
+
+    def matched(rises, notes, by):
+        return score_match.Match(13.2 if by == 11 else lag, 1.0, clearness.get(by, 3.0), 2.0, 1.0, by)
+
+    monkeypatch.setattr(score_match, "_match", matched)
+    for lag, semitones in ((0.0, 0), (13.0, 11)):
+        assert match_score(np.zeros(SAMPLE_RATE, np.float32), [Note(0.0, 0.5, 60)]).semitones == semitones
 
 
 @pytest.mark.parametrize("semitones", [-3, 1, 4, 7])

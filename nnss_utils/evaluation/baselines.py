@@ -72,6 +72,5 @@ def measure_sounds(
     for name, make in sounds.items():
         sound = make()
         rows[name], beginnings[name] = measure(target, sound, onsets), np.array(sound[:BEGINNING])
-        del sound
         give_back_memory()
     return rows, beginnings

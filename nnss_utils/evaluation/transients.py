@@ -5,12 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.signal
-import soxr
 
 from nnss_utils import SAMPLE_RATE
 from nnss_utils.evaluation.metrics import ratio_db
-from nnss_utils.instruments.base import sum_voices
-from nnss_utils.midi import Note, samples_of
+from nnss_utils.midi import Note
 
 ENVELOPE_SECONDS = 0.001  # of the window that smooths the envelope
 THUMP_SECONDS = 0.05
@@ -72,22 +70,6 @@ def thump_shift(low: np.ndarray, high: np.ndarray) -> float:
     lags = range(-round(FARTHEST_SHIFT * STEPS_PER_SEMITONE), round(FARTHEST_SHIFT * STEPS_PER_SEMITONE) + 1)
     parts = ((a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) + min(0, lag)]) for lag in lags)
     return float(lags[np.argmax([np.corrcoef(*part)[0, 1] for part in parts])] / STEPS_PER_SEMITONE)
-
-
-def sparse_sampler(play: Play) -> Play:
-    """Return a sampler with few recordings: each C; the keys above it play that recording faster."""
-
-    def voice(note: Note) -> tuple[int, np.ndarray]:
-        shift = note.pitch % 12
-        faster = 2 ** (shift / 12)
-        sound = play([Note(0.0, faster * note.duration, note.pitch - shift, note.velocity)])
-        return samples_of(note)[0], soxr.resample(sound, faster, 1, quality="VHQ") if shift else sound
-
-    def play_sparsely(notes: Sequence[Note]) -> np.ndarray:
-        voices = [voice(note) for note in notes]
-        return sum_voices(voices, max(start + len(sound) for start, sound in voices))
-
-    return play_sparsely
 
 
 def attack_panel(play: Play, pitches: Sequence[int], seed: int = 0) -> dict[str, float]:

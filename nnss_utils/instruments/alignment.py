@@ -22,7 +22,7 @@ STEEPER = 1.5  # times than an attack rises later: the beginning of its rise
 ALONE = 0.03, 0.015  # s before and after an onset without another one
 QUIET, WINDOW = (-0.02, -0.012), 0.02  # s around the expected onset: before it; where it is looked for, at most
 SLOW_MS = 1.7  # ms by which onsets may differ (sigma): more tells nothing
-UNSURE_MS = 0.17  # standard error of the offset at most: three times that is half a ms
+UNSURE_MS = 0.25  # standard error of the offset at most: twice that is half a ms
 FEWEST_PITCHES = 4
 OF_PITCHES = 1.6  # share of the keys' variance in the error: each has its own attack, and a piece has only some
 ATTACK_MS = -0.6, 12.0  # lateness that can be the attack's own: fluidsynth's piano rises 5 ms after its note-on
@@ -62,7 +62,7 @@ def measure_alignment(audio: np.ndarray, notes: Sequence[Note], match: Match | N
     mean rise of all onsets to some ms, and the onsets that stand clear of other notes to some tenths of a ms."""
     audio = audio[: round(MOST_SECONDS * SAMPLE_RATE)]
     match = match_score(audio, notes) if match is None else match
-    if not match.fits:
+    if not match.fits or match.semitones:
         return Alignment(1000 * match.lag, np.inf, np.nan, 0, doubt="its onsets don't fit the MIDI file's clearly")
     starts = np.array([note.start for note in notes])
     lag, pace = _mean_rise(audio, starts, match)

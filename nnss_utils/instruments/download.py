@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nnss_utils.errors import UnavailableError
-from nnss_utils.paths import read_json, write_json
+from nnss_utils.paths import SHARED_CACHE, read_json, write_json
 
 ATTEMPTS = 3  # at a download
 
@@ -32,14 +32,16 @@ def fetch(command: Sequence[str], folder: Path, pattern: str, sha256: str) -> Pa
 
 
 def prepared(folder: Path, pattern: str, made_from: dict, prepare: Callable[[Path], None]) -> Path:
-    """Return a folder whose files `pattern` are whole and made from `made_from`: `prepare` makes them where not."""
+    """Return a folder whose files `pattern` are whole and made from `made_from`: the checkout's, or `folder`, where
+    `prepare` makes them."""
 
-    def manifest() -> dict:
-        return made_from | {"bytes": {path.name: path.stat().st_size for path in sorted(folder.glob(pattern))}}
+    def manifest(place: Path) -> dict:
+        return made_from | {"bytes": {path.name: path.stat().st_size for path in sorted(place.glob(pattern))}}
 
-    with contextlib.suppress(ValueError, OSError):
-        if read_json(folder / "manifest.json") == manifest():
-            return folder
+    for place in (SHARED_CACHE / folder.name, folder):
+        with contextlib.suppress(ValueError, OSError):
+            if read_json(place / "manifest.json") == manifest(place):
+                return place
     prepare(folder)
-    write_json(folder / "manifest.json", manifest())
+    write_json(folder / "manifest.json", manifest(folder))
     return folder

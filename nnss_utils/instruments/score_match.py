@@ -23,7 +23,7 @@ FARTHEST = 30.0  # s between a WAV and its MIDI file
 PACES = 0.015  # pace may be off by so much
 NEAR = 6  # hops around a peak that belong to it
 INTERVALS = range(-11, 12)  # semitones that are tried
-AS_WRITTEN = 1.3  # by which the notes as written are preferred
+AS_WRITTEN, LATER = 1.3, 2.0  # by which the notes as written are preferred, and to those that fit much later
 STRETCH = 8.0  # s of notes, at most, that are matched as one: at a pace 1 % off they shift by 80 ms
 CLEAR, FEWEST_CLEAR = 8.0, 3  # standard deviations by which a stretch is clear by itself; of fewer, no share is told
 LEAST_SPREAD = 0.7  # of scores
@@ -65,13 +65,14 @@ def match_score(audio: np.ndarray, notes: Sequence[Note]) -> Match:
     """Return how a recording, float32 (samples,), fits `notes`, of the transposition that fits best."""
     rises = onset_map(audio[: round(MOST_SECONDS * SAMPLE_RATE)])
     release_pages(audio)
-    matches = [_match(rises, notes, by) for by in INTERVALS]
     ideal = _match(_ideal_map(notes), notes, 0).clearness
-    written = replace(next(match for match in matches if not match.semitones), ideal=ideal)
+    matches = [replace(_match(rises, notes, by), ideal=ideal) for by in INTERVALS]
+    written = matches[INTERVALS.index(0)]
     if written.fits and OF_IDEAL * ideal < LEAST_CLEARNESS:  # notes that repeat fit at other pitches too
         return written
-    best = max(matches, key=lambda match: match.clearness * (1.0 if match.semitones else AS_WRITTEN))
-    return replace(best, ideal=ideal)
+    far = abs(written.lag) + 1.0 if written.fits else np.inf  # s: a scale fits later, too, by another interval
+    least = [(LATER if abs(m.lag) > far else AS_WRITTEN) if m.semitones else 1.0 for m in matches]
+    return max(zip(matches, least, strict=True), key=lambda pair: pair[0].clearness / pair[1])[0]
 
 
 def _ideal_map(notes: Sequence[Note]) -> np.ndarray:

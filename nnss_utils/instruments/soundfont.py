@@ -11,6 +11,7 @@ from nnss_utils import SAMPLE_RATE
 from nnss_utils.errors import InputError, UnavailableError, progress_bar
 from nnss_utils.instruments.base import on_grid, sum_voices
 from nnss_utils.midi import Note, check_range, samples_of
+from nnss_utils.paths import existing_file
 
 BLOCK = 64  # samples
 LONGEST_TAIL = 10.0  # s after the last note's end
@@ -25,9 +26,7 @@ class SoundFont:
 
     def __init__(self, path: str | Path) -> None:
         """Check the file and the fluidsynth library; raises `InputError` where either is missing."""
-        self.path = Path(path).expanduser()
-        if not self.path.is_file():
-            raise UnavailableError(f"SoundFont {path} does not exist; give the path of an .sf2 or .sf3 file")
+        self.path = existing_file(path, "SoundFont", UnavailableError)
         try:
             import fluidsynth
         except ImportError as error:

@@ -25,13 +25,12 @@ STEADY = 0.1  # keys' weight against a slope over the keys
 MEAN_OF_ENERGIES = 0.5  # 0: the mean of dB, nearest in log-spectral distance; 1: that of energies, of the right level
 FLOOR_DB = -90.0  # below a key's strongest partial
 MOST_DB = 20.0  # of a correction
-MOST_FACTOR = 4.0  # of a key's modes
 
 
-def borrow_keys(model: TrainedModel, heard: Iterable[int]) -> TrainedModel:
-    """Return a model in which each key of its range has tables, those that are not `heard` as the module says; the same
-    model if it has heard all, or has no tables."""
-    heard, kind = sorted(heard), model.settings.network.kind
+def borrow_keys(model: TrainedModel, heard: Iterable[int] = ()) -> TrainedModel:
+    """Return a model in which each key of its range has tables, those not `heard` (by default those without tables) as
+    the module says; the same model if there are none, or no tables."""
+    heard, kind = sorted(heard or model.heard.keys), model.settings.network.kind
     lenders = {p: nearest_key(p, heard) for p in range(model.low, model.high + 1) if p not in heard}
     if not lenders or not kind.per_voice:
         return model
@@ -138,7 +137,7 @@ def _match_energies(table, lenders: dict[int, int], heard: Sequence[int], model:
     wanted = np.exp(np.interp(list(lenders), heard, np.log(tone + 2 * both + impulse + 1e-20)))
     tone, both, impulse = _energies(model, lenders, velocity)
     root = np.sqrt(np.maximum(0, both**2 + tone * (wanted - impulse)))
-    factor = np.clip((root - both) / np.maximum(tone, 1e-20), 1 / MOST_FACTOR, MOST_FACTOR)
+    factor = np.clip((root - both) / np.maximum(tone, 1e-20), 10 ** (-MOST_DB / 20), 10 ** (MOST_DB / 20))
     values = ops.convert_to_numpy(table).copy()
     rows = model.heard.rows(Voices.of([Note(0.0, 1.0, pitch, velocity) for pitch in lenders]))
     values[rows] *= (factor**model.settings.training.power)[:, None]

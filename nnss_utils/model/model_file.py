@@ -29,9 +29,10 @@ FORMAT = 1  # of nnss.json: a change that an older version can't read makes it 2
 _CONTENT, WEIGHTS, _CONFIG = "nnss.json", "model.weights.h5", "config.json"
 STATE = "training.npz"  # of a checkpoint
 MEMBERS = {_CONTENT, WEIGHTS, _CONFIG, "metadata.json", STATE}
-MOST_BYTES, MOST_TEXT = 4e9, 8e6  # of a file's members, unpacked; of those that are JSON
+MOST_BYTES, MOST_TEXT = 4e9, 1e6  # of a file's members, unpacked; of those that are JSON
 MOST_PACKED = {WEIGHTS: 8, STATE: 8}  # times that a member may be larger than in the file: weights to a fifth at most
 MOST_PACKED_TEXT = 30  # the same of JSON
+MOST_NUMBERS = 10e6  # of a network, and two for each byte of its file: a small file makes no large one
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)  # what reading raises
 MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that older files name
 
@@ -128,12 +129,11 @@ def load_model(name: str) -> TrainedModel:
         tuning = _tuning(content["tuning"], low, high)
         least = settings.network.least_parameters(settings.spectral.bins, *heard.tables)
         with unpacked(path, WEIGHTS) as weights:
-            if min(count_numbers(weights)) < least:
+            if min(*count_numbers(weights), MOST_NUMBERS + 2 * path.stat().st_size) < least:
                 raise ValueError(f"its network needs more than {least:,} weights")
     network = build_network(settings, *heard.tables)
     load_weights(network, path)
-    model = TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training)
-    return borrow_keys(model, heard.keys)
+    return borrow_keys(TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training))
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
