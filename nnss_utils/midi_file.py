@@ -3,6 +3,8 @@
 import struct
 from collections.abc import Iterator
 
+from mido.midifiles.meta import encode_variable_int
+
 MOST_EVENTS = 600_000  # of all tracks, of those that are read: more than 250,000 notes
 PEDALS, READ_CONTROLS = (64, 66), (67, 120, 123)  # controllers: down from 64 on; those of which each value counts
 READ_META = b"\x51", b"\x2f"  # tempo, end of the track
@@ -72,18 +74,12 @@ def _read_events(track: bytes, every: bool = False) -> tuple[int, bytes, dict]:
                 counts = every or pedals.get((status, control)) != (value >= 64)
                 pedals[status, control] = value >= 64
         else:
-            return count, bytes(kept) + _bytes_of(time) + track[first:], pedals
+            return count, bytes(kept) + bytes(encode_variable_int(time)) + track[first:], pedals
         time += delta
         if counts or at > len(track):
-            kept += _bytes_of(time) + bytes([status]) + track[data:at]
+            kept += bytes(encode_variable_int(time)) + bytes([status]) + track[data:at]
             count, time = count + 1, 0
     return count, bytes(kept), pedals
-
-
-def _bytes_of(number: int) -> bytes:
-    """Return a number as MIDI writes it, seven bits a byte."""
-    groups = [number >> shift & 0x7F for shift in range(0, max(1, number.bit_length()), 7)]
-    return bytes([*(group | 0x80 for group in reversed(groups[1:])), groups[0]])
 
 
 def _number(track: bytes, at: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """A model file is data: what is altered, of another version, or holds code is refused, and nothing of it runs."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -16,7 +17,7 @@ import pytest
 from nnss_utils.errors import InputError
 from nnss_utils.model import model_file, networks
 from nnss_utils.model.model_file import load_model, save_model
-from nnss_utils.model.settings import Network, make_settings
+from nnss_utils.model.settings import Network, build_network, make_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -264,6 +265,26 @@ def test_a_small_file_makes_no_large_network(tmp_path, model):
             made.writestr(name, hollow.getvalue() if name == "model.weights.h5" else content)
     with pytest.raises(InputError, match=r"its network needs more than [\d,]+ weights"):
         load_model(str(path))
+
+
+def lacking(model, keys, units):
+    """Return a model that has tables of `keys` alone."""
+    network = dataclasses.replace(model.settings.network, units=units)
+    settings, heard = dataclasses.replace(model.settings, network=network), dataclasses.replace(model.heard, keys=keys)
+    return dataclasses.replace(model, network=build_network(settings, *heard.tables), settings=settings, heard=heard)
+
+
+def test_what_keys_without_tables_would_need_is_checked(tmp_path, model, monkeypatch):
+    """Loading gives them tables: only where there is what it takes, and not of any size."""
+    path, units = tmp_path / "a.keras", model.settings.network.units
+    small = lacking(model, (60, 62), units)
+    loaded = load_model(str(save_model(path, small)))
+    assert loaded.heard.keys == (60, 61, 62, 63, 64)
+    refused(str(save_model(path, lacking(model, (50, 60), units))), "tables of keys that are none")
+    no_modes = dataclasses.replace(small, tuning=dataclasses.replace(small.tuning, modes=()))
+    refused(str(save_model(path, no_modes)), "damaged, or of another version")
+    monkeypatch.setattr(model_file, "MOST_LENT", 3 * units * model.settings.spectral.bins)
+    refused(str(save_model(path, small)), "with tables of all keys its network needs more than")
 
 
 @pytest.mark.parametrize("name", ["nnss.json", "config.json"])

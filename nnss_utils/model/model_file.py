@@ -32,7 +32,7 @@ MEMBERS = {_CONTENT, WEIGHTS, _CONFIG, "metadata.json", STATE}
 MOST_BYTES, MOST_TEXT = 4e9, 1e6  # of a file's members, unpacked; of those that are JSON
 MOST_PACKED = {WEIGHTS: 8, STATE: 8}  # times that a member may be larger than in the file: weights to a fifth at most
 MOST_PACKED_TEXT = 30  # the same of JSON
-MOST_NUMBERS = 10e6  # of a network, and two for each byte of its file: a small file makes no large one
+MOST_NUMBERS, MOST_LENT = 10e6, 60e6  # of a network, and two for each byte of its file; with tables of all keys
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)  # what reading raises
 MOVED = {"nnss_utils.recurrent": "nnss_utils.model.recurrent"}  # modules that older files name
 
@@ -84,7 +84,7 @@ def _refusing(path: Path, sentence: str) -> Iterator[None]:
     """Turn any error that a damaged or hostile file raises in the block into an `InputError` of one line."""
     try:
         yield
-    except (*DAMAGED, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (*DAMAGED, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{relative(path)} is {sentence} ({reason:.200}): not used; train it again") from None
 
@@ -131,9 +131,13 @@ def load_model(name: str) -> TrainedModel:
         with unpacked(path, WEIGHTS) as weights:
             if min(*count_numbers(weights), MOST_NUMBERS + 2 * path.stat().st_size) < least:
                 raise ValueError(f"its network needs more than {least:,} weights")
+        lent = settings.network.least_parameters(settings.spectral.bins, high + 1 - low, heard.tables[1])
+        if settings.network.kind.modes and lent > MOST_LENT:
+            raise ValueError(f"with tables of all keys its network needs more than {lent:,} weights")
     network = build_network(settings, *heard.tables)
     load_weights(network, path)
-    return borrow_keys(TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training))
+    with _refusing(path, "damaged, or of another version"):
+        return borrow_keys(TrainedModel(network, settings, tuning, level, instrument, low, high, heard, training))
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
@@ -176,7 +180,8 @@ def _heard(content: dict, low: int, high: int) -> Heard:
     heard = Heard(found["low"], tuple(found["seconds"]), tuple(found["velocities"]), keys, _dynamics(found, low, high))
     if heard.low > low or heard.low + len(heard.seconds) <= high:
         raise ValueError("it has heard other keys than its range")
-    if not keys or keys != tuple(sorted(set(keys) & set(Heard.keys))):
+    inside = range(low, high + 1) if len(keys) < len(Heard.keys) else Heard.keys
+    if not keys or keys != tuple(sorted(set(keys) & set(inside))):
         raise ValueError("it has tables of keys that are none")
     for seconds in heard.seconds:
         check_number("seconds", seconds, 1e-6, 1e6)
