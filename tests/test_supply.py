@@ -64,6 +64,7 @@ def test_the_piano_is_made_once_and_again_where_a_file_is_missing_or_half(monkey
             np.save(folder / f"{pitch}.npy", np.zeros(pitch, np.float32), allow_pickle=False)
 
     monkeypatch.setattr(steinway, "CACHE", tmp_path)
+    monkeypatch.setattr(download, "SHARED_CACHE", tmp_path)
     monkeypatch.setattr(steinway, "_prepare", prepare)
     folder = steinway.iowa_folder()
     assert steinway.iowa_folder() == folder and len(made) == 1  # offline
@@ -76,6 +77,8 @@ def test_the_piano_is_made_once_and_again_where_a_file_is_missing_or_half(monkey
     write_json(folder / "manifest.json", steinway.MADE_FROM | {"version": 1, "bytes": {}})
     steinway.iowa_folder()
     assert len(made) == 5 and steinway.iowa_folder() == folder and len(made) == 5
+    monkeypatch.setattr(steinway, "CACHE", tmp_path / "home")  # where the checkout can't be written
+    assert steinway.iowa_folder() == folder and len(made) == 5
 
 
 def test_every_direct_dependency_has_its_reason():
