@@ -37,6 +37,8 @@ def _waveform_sums(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     for at in range(0, len(target), _SAMPLES):
         y, p = (x[at : at + _SAMPLES].astype(np.float64) for x in (target, prediction))
         sums += [y @ y, p @ p, y @ p, np.sum((y - p) ** 2)]
+        for x in (target, prediction):
+            release_pages(x)
     return sums
 
 
