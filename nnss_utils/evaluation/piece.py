@@ -72,7 +72,7 @@ def make_piece(
         target = _played(notes, model)
     sounds = {"prediction": prediction} if target is None else {"target": target, "prediction": prediction}
     del target, prediction  # a long piece's sounds are large
-    samples, peak = (max(f(sound) for sound in sounds.values()) for f in (len, lambda x: float(np.abs(x).max())))
+    samples, peak = max(map(len, sounds.values())), max(float(np.abs(sound).max()) for sound in sounds.values())
     if peak > 1:
         print(f"{name}: peak {peak:.2f} is above 1; {' and '.join(sounds)} scaled by {-20 * np.log10(peak):.1f} dB")
     for kind in sounds:

@@ -23,14 +23,14 @@ class StretchedSampler:
         """Record `keys` and `velocities` of an instrument; `name`, `low` and `high` are the instrument's."""
         self.keys, self.velocities = set(keys), sorted(set(velocities))
         self.name, self.low, self.high = f"stretched {instrument.name}", instrument.low, instrument.high
-        self.recorded = lru_cache(maxsize=64)(lambda note: instrument.render([note]))
+        self.recording = lru_cache(maxsize=64)(lambda note: instrument.render([note]))
 
     def voice(self, note: Note) -> np.ndarray:
         """Return one note's sound from its first sample on, float32 (samples,)."""
         key = nearest_key(note.pitch, self.keys)
         faster = 2 ** ((note.pitch - key) / 12)
         parts = [
-            (0, np.float32(share) * self.recorded(Note(0.0, faster * note.duration, key, velocity)))
+            (0, np.float32(share) * self.recording(Note(0.0, faster * note.duration, key, velocity)))
             for velocity, share in crossfade(note.velocity, self.velocities)
         ]
         sound = sum_voices(parts, max(len(part) for _, part in parts))

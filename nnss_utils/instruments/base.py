@@ -13,7 +13,8 @@ OWN_RECORDING = "own recording"  # begins the name of an instrument that is know
 
 
 class Instrument(Protocol):
-    """Turns notes into sound; it has a name, a range of pitches, and a grid (samples) on which its notes start."""
+    """Turns notes into sound; it has a name, a range of pitches, and a grid (samples) on which its notes start. One
+    whose keys between recordings are resampled may tell the pitches that are `recorded`."""
 
     name: str
     low: int

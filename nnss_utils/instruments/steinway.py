@@ -117,8 +117,7 @@ def _read_key(recordings: zipfile.ZipFile, pitch: int, semitones: int = 0) -> np
 
 
 def clean_recording(recording: np.ndarray, crackle: tuple[float, float] | None = None) -> np.ndarray:
-    """Return a recording float32 (samples,) without offset and rumble, each band faded out where noise begins, at the
-    latest where a `crackle` (Hz, s) comes."""
+    """Return a recording float32 (samples,) without offset and rumble, its bands faded out by `fade_into_silence`."""
     rumble = scipy.signal.butter(2, 20, "highpass", fs=SAMPLE_RATE, output="sos")
     centred = recording - recording[-SAMPLE_RATE // 2 :].mean()
     x = fade_into_silence(scipy.signal.sosfilt(rumble, centred).astype(np.float32), crackle)
@@ -130,8 +129,8 @@ def clean_recording(recording: np.ndarray, crackle: tuple[float, float] | None =
 
 
 def fade_into_silence(x: np.ndarray, crackle: tuple[float, float] | None = None) -> np.ndarray:
-    """Return `x` with each third-octave band faded out (in 50 ms) where it is 6 dB above its tail's noise; the bands
-    above the Hz of a `crackle` (Hz, s) at its time."""
+    """Return `x` with each third-octave band faded out (in 50 ms) where it is 6 dB above its tail's noise.
+    crackle: (Hz, s); bands above this frequency are faded out at this time at the latest."""
     crackle_hz, crackle_time = crackle or (np.inf, np.inf)
     spectral = Spectral(2048, 512)
     S = stft(x, spectral)

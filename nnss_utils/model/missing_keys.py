@@ -28,8 +28,8 @@ MOST_DB = 20.0  # of a correction
 
 
 def borrow_keys(model: TrainedModel, heard: Iterable[int] = ()) -> TrainedModel:
-    """Return a model in which each key of its range has tables, those not `heard` (by default those without tables) as
-    the module says; the same model if there are none, or no tables."""
+    """Return a model in which each key of its range has tables; those not `heard` get theirs as the module says. heard:
+    by default the keys with tables. A model that lacks no key is returned as it is."""
     heard, kind = sorted(heard or model.heard.keys), model.settings.network.kind
     lenders = {p: nearest_key(p, heard) for p in range(model.low, model.high + 1) if p not in heard}
     if not lenders or not kind.per_voice:
